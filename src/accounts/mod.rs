@@ -1,0 +1,5 @@
+//! The tenants. An account may act as long as its period lasts, whatever was last recorded of it.
+
+pub mod model;
+pub mod rules;
+pub mod routes;

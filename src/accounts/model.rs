@@ -1,0 +1,48 @@
+//! The tenant, as clients see it.
+
+use crate::{
+    ids::{AccountId, PaymentMethod},
+    money::Credits,
+    plans::model::Plan,
+    subscriptions::model::Subscription,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+crate::words! {
+    /// How an account stands (requirements, section 1).
+    pub enum AccountStatus {
+        /// After registration.
+        Trial = "trial",
+        /// Paid.
+        Active = "active",
+        /// A paid plan asked for and not yet paid; keeps working while its present period lasts.
+        PendingPayment = "pending_payment",
+        /// The period is over and not paid, or staff stopped it.
+        Suspended = "suspended",
+        /// Ended by the customer.
+        Cancelled = "cancelled",
+    }
+}
+
+/// An account with what it has and may do now.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Account {
+    /// Its number.
+    pub id: AccountId,
+    /// Its name.
+    pub name: String,
+    /// Its word.
+    #[schema(example = "home-g8")]
+    pub slug: String,
+    /// How it stands at this instant, whether or not the scheduler has recorded it yet.
+    pub status: AccountStatus,
+    /// Both pools together.
+    pub credits: Credits,
+    /// How it pays.
+    pub payment_method: Option<PaymentMethod>,
+    /// What it may use.
+    pub plan: Option<Plan>,
+    /// What it has paid for.
+    pub subscription: Option<Subscription>,
+}

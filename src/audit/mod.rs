@@ -1,0 +1,5 @@
+//! Who did what. Rows are only ever added; the database refuses anything else.
+
+pub mod model;
+pub mod service;
+pub mod store;

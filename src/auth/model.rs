@@ -1,0 +1,180 @@
+//! Who somebody is: roles, addresses, sessions, tokens.
+
+use crate::{
+    ids::{AccountId, SessionId, UserId},
+};
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use unicode_normalization::UnicodeNormalization as _;
+use utoipa::ToSchema;
+
+crate::words! {
+    /// What somebody may do in his account (requirements, section 1), weakest first.
+    pub enum Role {
+        /// Reads.
+        Viewer = "viewer",
+        /// Creates and edits content.
+        Editor = "editor",
+        /// Manages content, sees billing.
+        Admin = "admin",
+        /// Controls the whole account.
+        Owner = "owner",
+        /// Platform staff, across accounts.
+        Developer = "developer",
+        /// Automation only; never logs in with a password.
+        SystemBot = "system_bot",
+    }
+}
+
+impl Role {
+    /// Whether this role includes the other one. Automation counts as an editor.
+    pub fn includes(self, needed: Role) -> bool {
+        self.rank() >= needed.rank() && (needed != Role::SystemBot || self == Role::SystemBot)
+    }
+
+    /// The order of the roles; automation stands beside the editor.
+    pub fn rank(self) -> u8 {
+        match self {
+            Role::Viewer => 0,
+            Role::Editor | Role::SystemBot => 1,
+            Role::Admin => 2,
+            Role::Owner => 3,
+            Role::Developer => 4,
+        }
+    }
+}
+
+/// An e-mail address in canonical form: NFKC, trimmed, lower case; two spellings of one address are equal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, format = "email", example = "ana@example.com")]
+pub struct Email(String);
+
+/// A text that is no e-mail address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("enter a valid email address")]
+pub struct NotAnEmail;
+
+impl Email {
+    /// Reads an address: one `@`, a name before it, a host with a dot after it, at most 254 bytes.
+    pub fn parse(text: &str) -> Result<Self, NotAnEmail> {
+        let canonical: String = text.trim().nfkc().collect::<String>().to_lowercase().trim().to_owned();
+        let (local, domain) = canonical.rsplit_once('@').ok_or(NotAnEmail)?;
+        let label = |part: &str| !part.is_empty() && part.len() <= 63 && !part.starts_with('-') && !part.ends_with('-') && part.chars().all(|c| c.is_alphanumeric() || c == '-');
+        let local_is_sane = !local.is_empty()
+            && local.len() <= 64
+            && !local.starts_with('.')
+            && !local.ends_with('.')
+            && !local.contains("..")
+            && local.chars().all(|c| c.is_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(c));
+        let sane = canonical.len() <= 254 && local_is_sane && domain.contains('.') && domain.split('.').all(label);
+        if sane { Ok(Email(canonical)) } else { Err(NotAnEmail) }
+    }
+
+    /// The canonical text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands before the `@`.
+    pub fn local_part(&self) -> &str {
+        self.0.split('@').next().unwrap_or("")
+    }
+}
+
+impl<'de> Deserialize<'de> for Email {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Email::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// A password as it was typed, at most 1,024 bytes; never shown, never logged.
+#[derive(Clone, Debug, ToSchema)]
+#[schema(value_type = String, format = "password", example = "correct horse battery")]
+pub struct Password(pub SecretString);
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Err(D::Error::custom("this may not be empty"));
+        }
+        if text.len() > 1_024 {
+            return Err(D::Error::custom("use at most 128 characters"));
+        }
+        Ok(Password(SecretString::from(text)))
+    }
+}
+
+crate::words! {
+    /// What a token is for; one kind is never taken for the other.
+    pub enum TokenType {
+        /// Opens the API for an hour.
+        Access = "access",
+        /// Buys a new pair.
+        Refresh = "refresh",
+    }
+}
+
+/// What a token says (contract, section 2). Times are unix seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// His account when it was issued.
+    pub account_id: Option<AccountId>,
+    /// His role when it was issued; the present one is judged.
+    pub role: Role,
+    /// Access or refresh.
+    pub token_type: TokenType,
+    /// Issued at.
+    pub iat: i64,
+    /// Expires at.
+    pub exp: i64,
+    /// The token's own id.
+    pub jti: uuid::Uuid,
+    /// Who issued it.
+    pub iss: String,
+    /// For whom.
+    pub aud: String,
+    /// The login session.
+    pub sid: SessionId,
+}
+
+/// A fresh pair of tokens.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TokenPair {
+    /// For the `Authorization` header.
+    pub access: String,
+    /// For `auth/refresh/`, once.
+    pub refresh: String,
+    /// When `access` stops working.
+    pub access_expires_at: DateTime<Utc>,
+    /// When `refresh` stops working.
+    pub refresh_expires_at: DateTime<Utc>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_spellings_are_one_address() {
+        for text in ["ana@example.com", "ANA@example.com", " ana@Example.COM ", "ａna@example.com", "Ana@EXAMPLE.com\n"] {
+            assert_eq!(Email::parse(text).unwrap().as_str(), "ana@example.com", "{text:?}");
+        }
+        for text in ["", "ana", "@example.com", "ana@", "ana@host", "a na@example.com", "ana@exam ple.com", "ana@-x.com", "a@b@c..d", ".a@example.com"] {
+            assert!(Email::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn roles_are_ordered_as_the_requirements_say() {
+        assert!(Role::Owner.includes(Role::Admin) && !Role::Admin.includes(Role::Owner));
+        assert!(Role::Developer.includes(Role::Owner));
+        assert!(Role::SystemBot.includes(Role::Editor) && !Role::SystemBot.includes(Role::Admin));
+        assert!(!Role::Developer.includes(Role::SystemBot));
+    }
+}

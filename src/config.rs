@@ -1,0 +1,285 @@
+//! Every environment variable, parsed once, with all errors at once. Secrets are wrapped, so that they can't be logged.
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+
+/// One environment variable that the program reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What serves when it is unset; empty: nothing.
+    pub default: &'static str,
+}
+
+const fn variable(name: &'static str, default: &'static str) -> Variable {
+    Variable { name, default }
+}
+
+/// All variables, in the order of `.env.example`, which a test compares with this list.
+pub const VARIABLES: &[Variable] = &[
+    variable("BIND_ADDR", "127.0.0.1:8010"),
+    variable("PUBLIC_URL", ""),
+    variable("DATABASE_URL", ""),
+    variable("DATABASE_MIGRATE_URL", ""),
+    variable("DATABASE_POOL_SIZE", "16"),
+    variable("DATA_DIR", ".data"),
+    variable("PG_BIN_DIR", ""),
+    variable("APP_ENV", "development"),
+    variable("JWT_SECRET_KEY", ""),
+    variable("JWT_PREVIOUS_SECRET_KEYS", ""),
+    variable("CORS_ALLOWED_ORIGINS", ""),
+    variable("TRUSTED_PROXIES", ""),
+    variable("TRIAL_DAYS", "14"),
+    variable("GRACE_DAYS", "3"),
+    variable("INVOICE_DUE_DAYS", "7"),
+    variable("PASSWORD_LENGTH_MIN", "8"),
+    variable("THROTTLE_DISABLED", "false"),
+    variable("LOG_FORMAT", "pretty"),
+    variable("LOG_LEVEL", "info"),
+];
+
+/// Our prefix for variables that others set for us; any other name with it is a typing error and refused.
+const BUILD_VARIABLES: &[&str] = &["IGNY8_GIT_COMMIT", "IGNY8_GIT_DIRTY", "IGNY8_BUILD_TIME", "IGNY8_TOOLS"];
+
+/// Fewer bytes than this make no HS256 key (RFC 7518, section 3.2).
+pub const JWT_SECRET_BYTES_MIN: usize = 32;
+
+crate::words! {
+    /// Where the program runs.
+    pub enum AppEnv {
+        /// A developer's machine: secrets are made when missing.
+        Development = "development",
+        /// Strict: nothing is made up, nothing is switched off.
+        Production = "production",
+    }
+}
+
+crate::words! {
+    /// How log lines look.
+    pub enum LogFormat {
+        /// For people.
+        Pretty = "pretty",
+        /// For machines, an object per line.
+        Json = "json",
+    }
+}
+
+/// What the environment says.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the API listens.
+    pub bind_addr: SocketAddr,
+    /// Base of absolute links in answers, without a slash at the end; unset: taken from the request's Host.
+    pub public_url: Option<String>,
+    /// The database as the application's role; unset: the private Postgres.
+    pub database_url: Option<SecretString>,
+    /// The database as its owner, for migrations; unset: the same as `database_url`.
+    pub database_migrate_url: Option<SecretString>,
+    /// Connections in the pool, at most.
+    pub database_pool_size: u32,
+    /// Where the private Postgres and a generated secret live.
+    pub data_dir: PathBuf,
+    /// Where the Postgres binaries are; unset: looked for.
+    pub pg_bin_dir: Option<PathBuf>,
+    /// Development or production.
+    pub app_env: AppEnv,
+    /// Signs tokens. Unset in development: generated once into `data_dir`.
+    pub jwt_secret_key: Option<SecretString>,
+    /// Accepted while rotating, never used for signing.
+    pub jwt_previous_secret_keys: Vec<SecretString>,
+    /// Exact origins that browsers may call from.
+    pub cors_allowed_origins: Vec<String>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Days of a trial (B1).
+    pub trial_days: u16,
+    /// Days between a paid period's end and suspension (B5).
+    pub grace_days: u16,
+    /// Days until an invoice is due.
+    pub invoice_due_days: u16,
+    /// Fewest characters of a password.
+    pub password_length_min: usize,
+    /// Development only: no limits.
+    pub throttle_disabled: bool,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// A filter such as `info` or `igny8=debug,warn`.
+    pub log_level: String,
+}
+
+/// Everything that is wrong with the environment, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration has {} error(s):", self.0.len())?;
+        self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl Config {
+    /// Reads the process's environment, after `.env` of the working directory has filled what is unset.
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub fn from_env() -> Result<Self, ConfigErrors> {
+        match dotenvy::dotenv() {
+            Err(error) if !error.not_found() => return Err(ConfigErrors(vec![format!(".env: {error}")])),
+            _ => {}
+        }
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect::<Vec<_>>();
+        Self::parse(&names, |name| std::env::var(name).ok())
+    }
+
+    /// Reads an environment given as a function; `names` are all names that are set in it.
+    pub fn parse(names: &[String], lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let mut reader = Reader { lookup, errors: Vec::new() };
+        for name in names.iter().filter(|name| name.starts_with("IGNY8_") && !BUILD_VARIABLES.contains(&name.as_str())) {
+            reader.errors.push(format!("{name}: unknown variable; unset it (.env.example lists those that are read)"));
+        }
+        let config = Config {
+            bind_addr: reader.parsed("BIND_ADDR", "an address such as 127.0.0.1:8010", SocketAddr::from(([127, 0, 0, 1], 8010))),
+            public_url: reader.optional("PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned()),
+            database_url: reader.optional("DATABASE_URL").map(SecretString::from),
+            database_migrate_url: reader.optional("DATABASE_MIGRATE_URL").map(SecretString::from),
+            database_pool_size: reader.ranged("DATABASE_POOL_SIZE", 1, 500),
+            data_dir: PathBuf::from(reader.text("DATA_DIR")),
+            pg_bin_dir: reader.optional("PG_BIN_DIR").map(PathBuf::from),
+            app_env: reader.parsed("APP_ENV", "development or production", AppEnv::Production),
+            jwt_secret_key: reader.optional("JWT_SECRET_KEY").map(SecretString::from),
+            jwt_previous_secret_keys: reader.list("JWT_PREVIOUS_SECRET_KEYS").into_iter().map(SecretString::from).collect(),
+            cors_allowed_origins: reader.list("CORS_ALLOWED_ORIGINS"),
+            trusted_proxies: reader.networks("TRUSTED_PROXIES"),
+            trial_days: reader.ranged("TRIAL_DAYS", 1, 365),
+            grace_days: reader.ranged("GRACE_DAYS", 0, 90),
+            invoice_due_days: reader.ranged("INVOICE_DUE_DAYS", 0, 365),
+            password_length_min: reader.ranged("PASSWORD_LENGTH_MIN", 8, 128),
+            throttle_disabled: reader.parsed("THROTTLE_DISABLED", "true or false", false),
+            log_format: reader.parsed("LOG_FORMAT", "pretty or json", LogFormat::Pretty),
+            log_level: reader.text("LOG_LEVEL"),
+        };
+        config.check(&mut reader.errors);
+        if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
+    }
+
+    /// Rules between variables: what production refuses, and what can't serve anywhere.
+    fn check(&self, errors: &mut Vec<String>) {
+        use secrecy::ExposeSecret as _;
+        let secrets = self.jwt_secret_key.iter().map(|key| ("JWT_SECRET_KEY", key));
+        let previous = self.jwt_previous_secret_keys.iter().map(|key| ("JWT_PREVIOUS_SECRET_KEYS", key));
+        for (name, key) in secrets.chain(previous) {
+            if key.expose_secret().len() < JWT_SECRET_BYTES_MIN {
+                errors.push(format!("{name}: shorter than {JWT_SECRET_BYTES_MIN} bytes; make one with `openssl rand -base64 48`"));
+            }
+        }
+        for origin in &self.cors_allowed_origins {
+            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            if host.is_none_or(|host| host.is_empty() || host.contains(['/', '*'])) {
+                errors.push(format!("CORS_ALLOWED_ORIGINS: '{origin}' is no exact origin such as https://app.example.com"));
+            }
+        }
+        if self.public_url.as_ref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+            errors.push("PUBLIC_URL: give a base such as https://api.example.com".to_owned());
+        }
+        if self.database_url.is_none() && self.database_migrate_url.is_some() {
+            errors.push("DATABASE_MIGRATE_URL: means nothing without DATABASE_URL".to_owned());
+        }
+        if self.app_env == AppEnv::Production {
+            if self.jwt_secret_key.is_none() {
+                errors.push("JWT_SECRET_KEY: required in production; make one with `openssl rand -base64 48`".to_owned());
+            }
+            if self.throttle_disabled {
+                errors.push("THROTTLE_DISABLED: refused in production (requirements F); unset it".to_owned());
+            }
+        }
+    }
+}
+
+struct Reader<F> {
+    lookup: F,
+    errors: Vec<String>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Reader<F> {
+    fn optional(&self, name: &'static str) -> Option<String> {
+        debug_assert!(VARIABLES.iter().any(|known| known.name == name), "{name} is missing in VARIABLES");
+        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn text(&self, name: &'static str) -> String {
+        let default = VARIABLES.iter().find(|known| known.name == name).map_or("", |known| known.default);
+        self.optional(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn parsed<T: FromStr>(&mut self, name: &'static str, expected: &str, on_error: T) -> T {
+        let value = self.text(name);
+        value.parse().unwrap_or_else(|_| {
+            self.errors.push(format!("{name}: '{value}' is not {expected}"));
+            on_error
+        })
+    }
+
+    fn ranged<T: FromStr + PartialOrd + fmt::Display + Copy>(&mut self, name: &'static str, min: T, max: T) -> T {
+        let value = self.text(name);
+        match value.parse() {
+            Ok(number) if min <= number && number <= max => number,
+            _ => {
+                self.errors.push(format!("{name}: '{value}' is not a number from {min} to {max}"));
+                min
+            }
+        }
+    }
+
+    fn list(&self, name: &'static str) -> Vec<String> {
+        self.text(name).split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn networks(&mut self, name: &'static str) -> Vec<IpNet> {
+        let parse = |item: &String| item.parse::<IpNet>().or_else(|_| item.parse::<std::net::IpAddr>().map(IpNet::from));
+        let (networks, wrong): (Vec<_>, Vec<_>) = self.list(name).into_iter().map(|item| parse(&item).map_err(|_| item)).partition(Result::is_ok);
+        self.errors.extend(wrong.into_iter().filter_map(Result::err).map(|item| format!("{name}: '{item}' is no address or network such as 10.0.0.0/8")));
+        networks.into_iter().filter_map(Result::ok).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+        let names = pairs.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
+        Config::parse(&names, |name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn an_empty_environment_is_a_developers() {
+        let config = parse(&[]).unwrap();
+        assert_eq!((config.app_env, config.trial_days, config.grace_days), (AppEnv::Development, 14, 3));
+        assert_eq!(config.bind_addr.to_string(), "127.0.0.1:8010");
+    }
+
+    #[test]
+    fn all_errors_are_listed_at_once_by_name() {
+        let ConfigErrors(errors) = parse(&[("BIND_ADDR", "here"), ("TRIAL_DAYS", "0"), ("APP_ENV", "staging"), ("TRUSTED_PROXIES", "10.0.0.0/8,moon"), ("IGNY8_DEBUG", "1")]).unwrap_err();
+        for name in ["BIND_ADDR", "TRIAL_DAYS", "APP_ENV", "TRUSTED_PROXIES", "IGNY8_DEBUG"] {
+            assert!(errors.iter().any(|line| line.starts_with(name)), "{name} in {errors:?}");
+        }
+    }
+
+    #[test]
+    fn f_production_refuses_the_throttle_switch_and_missing_or_short_secrets() {
+        let ConfigErrors(errors) = parse(&[("APP_ENV", "production"), ("THROTTLE_DISABLED", "true")]).unwrap_err();
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        let ConfigErrors(errors) = parse(&[("JWT_SECRET_KEY", "short")]).unwrap_err();
+        assert!(errors[0].starts_with("JWT_SECRET_KEY: shorter than 32"));
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let config = parse(&[("JWT_SECRET_KEY", "planted-secret-planted-secret-planted")]).unwrap();
+        assert!(!format!("{config:?}").contains("planted"));
+    }
+}

@@ -1,0 +1,3 @@
+//! Credits are counted promises, not money. Entries are only ever added; a mistake is answered by a reversal.
+
+pub mod routes;

@@ -1,0 +1,103 @@
+//! Who is asking, and what is known of him: everything that authorising a request needs, from one query.
+
+use crate::{
+    accounts::model::Account,
+    auth::model::Role,
+    ids::{AccountId, SessionId, SiteId, SiteKeyId, UserId},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A user, as clients see him.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct User {
+    /// His number.
+    pub id: UserId,
+    /// Canonical address.
+    #[schema(example = "ana@example.com")]
+    pub email: String,
+    /// His name for himself.
+    pub username: String,
+    /// Given name.
+    pub first_name: String,
+    /// Family name.
+    pub last_name: String,
+    /// What he may do.
+    pub role: Role,
+    /// Imported from the old system; grants nothing by itself.
+    pub is_superuser: bool,
+    /// Whether the address was proven.
+    pub email_verified: bool,
+    /// His account.
+    pub account: Option<Account>,
+}
+
+/// Somebody who is signed in.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// His login session.
+    pub session: SessionId,
+    /// He, with account, plan and subscription as they stand now.
+    pub user: User,
+    /// Whether the account is staff's own.
+    pub is_system_account: bool,
+}
+
+impl Person {
+    /// Whether he administers billing: a developer, or admin or owner of a system account, never a tenant's own
+    /// (requirements, section 1).
+    pub fn is_billing_admin(&self) -> bool {
+        self.user.role == Role::Developer || (self.is_system_account && self.user.role.includes(Role::Admin))
+    }
+}
+
+/// A site that calls by its key: a principal of its own, never its owner.
+#[derive(Clone, Debug)]
+pub struct SiteCaller {
+    /// The key it used.
+    pub key: SiteKeyId,
+    /// The one site it may see.
+    pub site: SiteId,
+    /// The site's name.
+    pub site_name: String,
+    /// The site's word.
+    pub site_slug: String,
+    /// The site's home address.
+    pub site_url: Option<String>,
+    /// Whether the site is switched on.
+    pub site_is_active: bool,
+    /// The site's account as it stands now.
+    pub account: Account,
+}
+
+/// Who is asking.
+#[derive(Clone, Debug)]
+pub enum Principal {
+    /// A person with a token.
+    Person(Box<Person>),
+    /// A site with a key.
+    Site(Box<SiteCaller>),
+}
+
+impl Principal {
+    /// The account that he acts in.
+    pub fn account(&self) -> Option<&Account> {
+        match self {
+            Principal::Person(person) => person.user.account.as_ref(),
+            Principal::Site(site) => Some(&site.account),
+        }
+    }
+
+    /// The account's number.
+    pub fn account_id(&self) -> Option<AccountId> {
+        self.account().map(|account| account.id)
+    }
+
+    /// How ledger and audit name him: `user:7`, `site:3`.
+    pub fn actor(&self) -> String {
+        match self {
+            Principal::Person(person) => format!("user:{}", person.user.id),
+            Principal::Site(site) => format!("site:{}", site.site),
+        }
+    }
+}

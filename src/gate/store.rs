@@ -1,0 +1,192 @@
+//! The one joined query that authorises a request. Only the gate may join across rooms.
+
+use super::model::{Person, SiteCaller, User};
+use crate::{
+    accounts::{
+        model::{Account, AccountStatus},
+        rules::{Tenancy, standing},
+    },
+    auth::model::Role,
+    clock::Timestamp,
+    db::StoreError,
+    ids::{AccountId, PaymentMethod, PlanId, SessionId, SiteId, SiteKeyId, SubscriptionId, UserId},
+    money::{Credits, Money},
+    period::BillingCycle,
+    plans::model::{Assignment, Plan},
+    subscriptions::model::{Subscription, SubscriptionStatus},
+};
+use chrono::TimeDelta;
+use rust_decimal::Decimal;
+use sqlx::PgPool;
+
+/// What the joined query gives of an account; every column may be missing where the account is.
+struct AccountColumns {
+    account_id: Option<AccountId>,
+    account_name: Option<String>,
+    account_slug: Option<String>,
+    account_status: Option<AccountStatus>,
+    account_payment_method: Option<PaymentMethod>,
+    is_system: Option<bool>,
+    credits: Option<i64>,
+    plan_id: Option<PlanId>,
+    plan_slug: Option<String>,
+    plan_name: Option<String>,
+    plan_price: Option<Decimal>,
+    plan_billing_cycle: Option<BillingCycle>,
+    plan_credits: Option<i64>,
+    plan_max_sites: Option<i32>,
+    plan_max_users: Option<i32>,
+    plan_max_sectors: Option<i32>,
+    plan_features: Option<Vec<String>>,
+    plan_is_active: Option<bool>,
+    plan_assignment: Option<Assignment>,
+    plan_throttle_factor: Option<i32>,
+    subscription_id: Option<SubscriptionId>,
+    subscription_status: Option<SubscriptionStatus>,
+    subscription_payment_method: Option<PaymentMethod>,
+    subscription_external_payment_id: Option<String>,
+    subscription_start: Option<Timestamp>,
+    subscription_end: Option<Timestamp>,
+    subscription_cancels: Option<bool>,
+}
+
+impl AccountColumns {
+    fn plan(&mut self) -> Option<Plan> {
+        Some(Plan {
+            id: self.plan_id?,
+            slug: self.plan_slug.take()?,
+            name: self.plan_name.take()?,
+            price: Money::from_decimal(self.plan_price?).ok()?,
+            billing_cycle: self.plan_billing_cycle?,
+            credits_per_month: Credits::new(self.plan_credits?).ok()?,
+            max_sites: self.plan_max_sites?,
+            max_users: self.plan_max_users?,
+            max_sectors: self.plan_max_sectors?,
+            features: self.plan_features.take()?,
+            is_active: self.plan_is_active?,
+            assignment: self.plan_assignment?,
+            throttle_factor: self.plan_throttle_factor?,
+        })
+    }
+
+    fn subscription(&mut self) -> Option<Subscription> {
+        Some(Subscription {
+            id: self.subscription_id?,
+            status: self.subscription_status?,
+            payment_method: self.subscription_payment_method,
+            external_payment_id: self.subscription_external_payment_id.take(),
+            current_period_start: self.subscription_start?,
+            current_period_end: self.subscription_end?,
+            cancel_at_period_end: self.subscription_cancels?,
+        })
+    }
+
+    /// The account as it stands at `now`.
+    fn account(mut self, grace: TimeDelta, now: Timestamp) -> Option<Account> {
+        let mut subscription = self.subscription();
+        let plan = self.plan();
+        let tenancy = if self.is_system? { Tenancy::System } else { Tenancy::Customer };
+        let stands = standing(self.account_status?, tenancy, subscription.as_ref(), grace, now);
+        if let (Some(subscription), Some(status)) = (&mut subscription, stands.subscription) {
+            subscription.status = status;
+        }
+        Some(Account {
+            id: self.account_id?,
+            name: self.account_name?,
+            slug: self.account_slug?,
+            status: stands.account,
+            credits: Credits::new(self.credits.unwrap_or(0)).ok()?,
+            payment_method: self.account_payment_method,
+            plan,
+            subscription,
+        })
+    }
+}
+
+/// Takes the account's columns out of a row of any query that selects them under these names.
+macro_rules! account_columns {
+    ($row:ident) => {
+        AccountColumns {
+            account_id: $row.account_id,
+            account_name: $row.account_name,
+            account_slug: $row.account_slug,
+            account_status: $row.account_status,
+            account_payment_method: $row.account_payment_method,
+            is_system: $row.is_system,
+            credits: $row.credits,
+            plan_id: $row.plan_id,
+            plan_slug: $row.plan_slug,
+            plan_name: $row.plan_name,
+            plan_price: $row.plan_price,
+            plan_billing_cycle: $row.plan_billing_cycle,
+            plan_credits: $row.plan_credits,
+            plan_max_sites: $row.plan_max_sites,
+            plan_max_users: $row.plan_max_users,
+            plan_max_sectors: $row.plan_max_sectors,
+            plan_features: $row.plan_features,
+            plan_is_active: $row.plan_is_active,
+            plan_assignment: $row.plan_assignment,
+            plan_throttle_factor: $row.plan_throttle_factor,
+            subscription_id: $row.subscription_id,
+            subscription_status: $row.subscription_status,
+            subscription_payment_method: $row.subscription_payment_method,
+            subscription_external_payment_id: $row.subscription_external_payment_id,
+            subscription_start: $row.subscription_start,
+            subscription_end: $row.subscription_end,
+            subscription_cancels: $row.subscription_cancels,
+        }
+    };
+}
+
+/// The person behind a session, as he stands at `now`; nobody when session, user or account is over.
+pub async fn find_person(pool: &PgPool, session: SessionId, user: UserId, grace: TimeDelta, now: Timestamp) -> Result<Option<Person>, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        select u.user_id as "user_id: UserId", u.email, u.username, u.first_name, u.last_name, u.role as "role: Role", u.is_superuser,
+               u.email_verified_at is not null as "email_verified!",
+               a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
+               a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
+               b.plan_credits + b.extra_credits as "credits?",
+               p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
+               p.billing_cycle as "plan_billing_cycle?: BillingCycle", p.effective_credits as "plan_credits?", p.max_sites as "plan_max_sites?",
+               p.max_users as "plan_max_users?", p.max_sectors as "plan_max_sectors?", p.features as "plan_features?",
+               p.is_active as "plan_is_active?", p.assignment as "plan_assignment?: Assignment", p.throttle_factor as "plan_throttle_factor?",
+               s.subscription_id as "subscription_id?: SubscriptionId", s.status as "subscription_status?: SubscriptionStatus",
+               s.payment_method as "subscription_payment_method?: PaymentMethod", s.external_payment_id as "subscription_external_payment_id?",
+               s.current_period_start as "subscription_start?", s.current_period_end as "subscription_end?",
+               s.cancel_at_period_end as "subscription_cancels?"
+        from sessions
+        join users u on u.user_id = sessions.user_id
+        left join accounts a on a.account_id = u.account_id
+        left join credit_balances b on b.account_id = a.account_id
+        left join plans p on p.plan_id = a.plan_id
+        left join subscriptions s on s.account_id = a.account_id
+        where sessions.session_id = $1 and sessions.user_id = $2 and sessions.revoked_at is null and sessions.expires_at > $3
+          and u.is_active and u.deleted_at is null and a.deleted_at is null
+        "#,
+        session.0,
+        user.0,
+        now,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| {
+        let is_system_account = row.is_system.unwrap_or(false);
+        let account = account_columns!(row).account(grace, now);
+        Person {
+            session,
+            user: User {
+                id: row.user_id,
+                email: row.email,
+                username: row.username,
+                first_name: row.first_name,
+                last_name: row.last_name,
+                role: row.role,
+                is_superuser: row.is_superuser,
+                email_verified: row.email_verified,
+                account,
+            },
+            is_system_account,
+        }
+    }))
+}

@@ -1,0 +1,45 @@
+//! SQL of the keys.
+
+use super::model::{FirstAnswer, Keyed};
+use crate::{clock::Timestamp, db::StoreError, ids::AccountId};
+use sqlx::PgConnection;
+
+/// A stored key: the hash it came with and the answer it got.
+pub struct Stored {
+    /// SHA-256 of the first input.
+    pub input_hash: Vec<u8>,
+    /// What was answered.
+    pub first: FirstAnswer,
+}
+
+/// Serialises all requests with one key until the transaction ends, whether or not a row exists yet.
+pub async fn lock_key(connection: &mut PgConnection, account: AccountId, key: &str) -> Result<(), StoreError> {
+    let hash = crate::secrets::hash_parts(&[b"idempotency", &account.0.to_be_bytes(), key.as_bytes()]);
+    let lock = hash.first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes));
+    sqlx::query!("select pg_advisory_xact_lock($1)", lock).execute(connection).await?;
+    Ok(())
+}
+
+/// The first answer to a key.
+pub async fn find_key(connection: &mut PgConnection, account: AccountId, key: &str) -> Result<Option<Stored>, StoreError> {
+    let row = sqlx::query!("select input_hash, status, answer from idempotency_keys where account_id = $1 and idempotency_key = $2", account.0, key)
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.map(|row| Stored { input_hash: row.input_hash, first: FirstAnswer { status: row.status, answer: row.answer } }))
+}
+
+/// Keeps the first answer.
+pub async fn insert_key(connection: &mut PgConnection, account: AccountId, keyed: &Keyed, first: &FirstAnswer, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into idempotency_keys (account_id, idempotency_key, input_hash, status, answer, created_at) values ($1, $2, $3, $4, $5, $6)",
+        account.0,
+        keyed.key,
+        keyed.input_hash.as_slice(),
+        first.status,
+        first.answer,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

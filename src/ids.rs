@@ -1,0 +1,177 @@
+//! Identifiers as types, so that an account is never mistaken for a user, and words as enums, so that a status is never
+//! a loose string.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The slugs that belong to system accounts alone (requirements, section 1).
+pub const RESERVED_SLUGS: [&str; 3] = ["aws-admin", "default-account", "default"];
+
+macro_rules! row_id {
+    ($($(#[$doc:meta])* $name:ident;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema)]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        pub struct $name(pub i64);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )+};
+}
+
+row_id! {
+    /// An account (tenant). Assigned by Postgres; survives the import from the old system.
+    AccountId;
+    /// A user of at most one account.
+    UserId;
+    /// A plan.
+    PlanId;
+    /// An account's one subscription, as clients see it.
+    SubscriptionId;
+    /// A site of an account.
+    SiteId;
+    /// A site's API key.
+    SiteKeyId;
+    /// An invoice.
+    InvoiceId;
+    /// A payment.
+    PaymentId;
+    /// A row of the audit log.
+    AuditId;
+}
+
+/// A login session; random, so that it can't be guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(transparent)]
+#[sqlx(transparent)]
+pub struct SessionId(pub uuid::Uuid);
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Declares an enum whose variants are words in the database, in JSON and in the OpenAPI document alike.
+///
+/// Gives `as_str`, `FromStr`, `Display`, serde, sqlx (as `text`) and `ToSchema`. An unknown word in the database is a
+/// decode error, never a default.
+#[macro_export]
+macro_rules! words {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every value, in the order of the declaration.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+
+            /// The word that stands in the database and in JSON.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::ids::UnknownWord;
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                match word {
+                    $($word => Ok($name::$variant),)+
+                    _ => Err($crate::ids::UnknownWord { word: word.chars().take(64).collect(), expected: &[$($word,)+] }),
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl sqlx::Type<sqlx::Postgres> for $name {
+            fn type_info() -> sqlx::postgres::PgTypeInfo {
+                <str as sqlx::Type<sqlx::Postgres>>::type_info()
+            }
+            fn compatible(ty: &sqlx::postgres::PgTypeInfo) -> bool {
+                <str as sqlx::Type<sqlx::Postgres>>::compatible(ty)
+            }
+        }
+
+        impl<'r> sqlx::Decode<'r, sqlx::Postgres> for $name {
+            fn decode(value: sqlx::postgres::PgValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
+                Ok(<&str as sqlx::Decode<sqlx::Postgres>>::decode(value)?.parse()?)
+            }
+        }
+
+        impl<'q> sqlx::Encode<'q, sqlx::Postgres> for $name {
+            fn encode_by_ref(&self, buf: &mut sqlx::postgres::PgArgumentBuffer) -> Result<sqlx::encode::IsNull, sqlx::error::BoxDynError> {
+                <&str as sqlx::Encode<'q, sqlx::Postgres>>::encode_by_ref(&self.as_str(), buf)
+            }
+        }
+    };
+}
+
+/// A word that its enum does not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{word}' is not one of {}", expected.join(", "))]
+pub struct UnknownWord {
+    /// What was given, cut to 64 characters.
+    pub word: String,
+    /// What could have been given.
+    pub expected: &'static [&'static str],
+}
+
+words! {
+    /// How a customer pays.
+    pub enum PaymentMethod {
+        /// Card payments by Stripe.
+        Stripe = "stripe",
+        /// PayPal.
+        Paypal = "paypal",
+        /// A transfer that an admin confirms by hand.
+        BankTransfer = "bank_transfer",
+    }
+}
+
+/// Turns a name into the word that stands in addresses and scripts: `Home & Garden Site` becomes `home-garden-site`.
+///
+/// At most 48 characters of `[a-z0-9-]`; empty when the name has no letter or digit of ASCII.
+pub fn slug_of(name: &str) -> String {
+    let mut slug = String::new();
+    for c in name.chars() {
+        if slug.len() >= 48 {
+            break;
+        }
+        if c.is_ascii_alphanumeric() {
+            slug.push(c.to_ascii_lowercase());
+        } else if !slug.is_empty() && !slug.ends_with('-') {
+            slug.push('-');
+        }
+    }
+    slug.trim_end_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_keeps_letters_and_digits_and_joins_them_by_one_dash() {
+        assert_eq!(slug_of("Home & Garden  Site!"), "home-garden-site");
+        assert_eq!(slug_of("--"), "");
+        assert!(slug_of(&"x".repeat(500)).len() <= 48);
+    }
+
+    #[test]
+    fn an_unknown_word_names_what_is_known() {
+        let error = "cash".parse::<PaymentMethod>().unwrap_err();
+        assert_eq!(error.to_string(), "'cash' is not one of stripe, paypal, bank_transfer");
+    }
+}

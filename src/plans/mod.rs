@@ -1,0 +1,4 @@
+//! What can be bought, and what it allows. Reference data that a developer edits.
+
+pub mod model;
+pub mod routes;

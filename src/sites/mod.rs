@@ -1,0 +1,3 @@
+//! Sites and the keys by which their plugins call. A key is a principal of its own, never its owner.
+
+pub mod routes;

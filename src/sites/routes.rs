@@ -1,0 +1,19 @@
+//! HTTP of this room.
+
+use crate::state::AppState;
+use utoipa_axum::router::OpenApiRouter;
+
+/// STUB.
+pub fn reading() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+}
+
+/// STUB.
+pub fn managing() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+}
+
+/// STUB.
+pub fn bridge() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+}

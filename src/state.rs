@@ -1,0 +1,62 @@
+//! What every request can reach: the pool, the clock, the configuration and the services that keep something in memory.
+
+use crate::{auth::service::Authenticator, clock::Clock, config::Config, throttle::service::Throttle};
+use sqlx::PgPool;
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio_util::task::TaskTracker;
+
+/// Shared by all requests; cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Parts>);
+
+/// The parts of the state.
+pub struct Parts {
+    /// The one pool.
+    pub pool: PgPool,
+    /// The only reader of the wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// What the environment said.
+    pub config: Config,
+    /// Tokens and passwords.
+    pub authenticator: Authenticator,
+    /// The limiters.
+    pub throttle: Throttle,
+    /// Requests that are being answered, also those whose client has gone.
+    pub tasks: TaskTracker,
+    /// Set when the server was told to stop.
+    is_draining: AtomicBool,
+}
+
+impl AppState {
+    /// Puts the parts together. One instance per server, or per test.
+    pub fn new(pool: PgPool, clock: Arc<dyn Clock>, config: Config, authenticator: Authenticator) -> Self {
+        let throttle = Throttle::new(Arc::clone(&clock), config.throttle_disabled);
+        AppState(Arc::new(Parts { pool, clock, config, authenticator, throttle, tasks: TaskTracker::new(), is_draining: AtomicBool::new(false) }))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Parts {
+    /// Whether the server was told to stop: it answers what it has and is not ready for more.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Tells everybody that the server stops.
+    pub fn start_draining(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,4 @@
+//! The server itself: its health, its documents.
+
+pub mod document;
+pub mod routes;

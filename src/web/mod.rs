@@ -1,0 +1,9 @@
+//! What all routes share. Speaks HTTP, decides nothing.
+
+pub mod caller;
+pub mod envelope;
+pub mod extract;
+pub mod idempotency;
+pub mod page;
+pub mod pipeline;
+pub mod problem;

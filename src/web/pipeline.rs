@@ -1,0 +1,378 @@
+//! The doors, and what is asked at each. Read each function top to bottom: this is the order in which a request is asked.
+
+use super::{
+    envelope::{Unsealed, Unwritable, expired_cookies},
+    problem::{Outcome, Problem, Shape},
+};
+use crate::{
+    auth::service::TokenRefused,
+    clock::Timestamp,
+    gate::{self, model::Principal},
+    state::AppState,
+    throttle::model::{Key, Scope, Verdict},
+};
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse as _, Response},
+};
+use ipnet::IpNet;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use tower::ServiceBuilder;
+use utoipa_axum::router::OpenApiRouter;
+
+/// A handler that takes longer is answered for with 503; a mutation goes on to its end all the same.
+const HANDLER_DEADLINE: Duration = Duration::from_secs(15);
+/// Answers a protected route that was reached by a session cookie (requirements C2), to the letter.
+const NO_SESSIONS: &str = "Session authentication not allowed for API routes. Please use JWT.";
+
+/// The other end of the connection; the server puts it into each request.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// The client's address, seen through trusted proxies.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddress(pub IpAddr);
+
+/// The id that the answer carries.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+/// The instant of the request.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestTime(pub Timestamp);
+
+/// The base of absolute links: `https://api.example.com`.
+#[derive(Debug, Clone)]
+pub struct BaseUrl(pub String);
+
+/// Which limit a group of routes counts against.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    read: Scope,
+    write: Scope,
+}
+
+impl Limit {
+    /// One scope for all methods.
+    pub const fn of(scope: Scope) -> Self {
+        Limit { read: scope, write: scope }
+    }
+
+    /// Sites and their content.
+    pub const CONTENT: Limit = Limit { read: Scope::ContentRead, write: Scope::ContentWrite };
+    /// Billing administration.
+    pub const BILLING_ADMIN: Limit = Limit { read: Scope::BillingAdminRead, write: Scope::BillingAdminWrite };
+
+    fn scope(self, method: &Method) -> Scope {
+        if is_mutation(method) { self.write } else { self.read }
+    }
+}
+
+/// For everybody; counted by client address.
+pub fn open(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -> OpenApiRouter<AppState> {
+    routes.route_layer(from_fn_with_state((state.clone(), limit), throttle_address))
+}
+
+/// For persons with a token, whatever their account's state: they must be able to see what they owe and pay it.
+/// A site key passes the gate here too (requirements E).
+pub fn signed_in(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -> OpenApiRouter<AppState> {
+    routes.route_layer(
+        ServiceBuilder::new()
+            .layer(from_fn_with_state((state.clone(), limit), authenticate)) // who are you?       401, 403
+            .layer(from_fn_with_state((state.clone(), limit), throttle)) // how fast?          429
+            .layer(from_fn_with_state(state.clone(), admit_sites)), // may you act now?   402, 403
+    )
+}
+
+/// For tenants that may act. The limit comes before the gate, because every request counts (requirements F).
+pub fn tenant(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -> OpenApiRouter<AppState> {
+    routes.route_layer(
+        ServiceBuilder::new()
+            .layer(from_fn_with_state((state.clone(), limit), authenticate)) // who are you?       401, 403
+            .layer(from_fn_with_state((state.clone(), limit), throttle)) // how fast?          429
+            .layer(from_fn_with_state(state.clone(), admit)), // may you act now?   402, 403
+    )
+}
+
+async fn authenticate(State((state, limit)): State<(AppState, Limit)>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match identify(&state, &parts).await {
+        Ok(principal) => {
+            parts.extensions.insert(Arc::new(principal));
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(problem) => {
+            // Nobody in particular: counted by address, so that guessing is slow.
+            let scope = limit.scope(&parts.method);
+            let verdict = state.throttle.check(scope, 1, Key::address(client_address(&parts.extensions)));
+            let refused = if verdict.retry_after.is_some() { too_fast(&verdict) } else { problem };
+            with_throttle_headers(refused.into_response(), scope, &verdict, request_time(&parts.extensions))
+        }
+    }
+}
+
+/// Who is asking: the bearer of a token or of a site key. No cookie is ever read as identity (requirements C).
+async fn identify(state: &AppState, request: &Parts) -> Outcome<Principal> {
+    let now = request_time(&request.extensions);
+    let grace = crate::period::days(state.config.grace_days);
+    match credential(&request.headers)? {
+        Credential::Token(token) => {
+            let claims = state.authenticator.read_access(token, now)?;
+            let person = gate::store::find_person(&state.pool, claims.sid, claims.user_id, grace, now).await?;
+            // The token names an account too; one that was issued for another is stale.
+            let person = person.filter(|person| person.user.account.as_ref().map(|account| account.id) == claims.account_id);
+            person.map(|person| Principal::Person(Box::new(person))).ok_or_else(|| Problem::from(TokenRefused::Revoked))
+        }
+        Credential::SiteKey(key) => Ok(Principal::Site(Box::new(gate::service::site_of_key(&state.pool, key, grace, now).await?))),
+        Credential::Cookie => {
+            let refusal = Problem::forbidden("session_not_allowed", NO_SESSIONS);
+            Err(expired_cookies().fold(refusal, |problem, cookie| problem.header(header::SET_COOKIE, cookie)))
+        }
+        Credential::None => Err(Problem::unauthenticated("authentication_required", "Sign in and send the access token as `Authorization: Bearer …`.")),
+    }
+}
+
+/// What a request proves itself with.
+enum Credential<'a> {
+    Token(&'a str),
+    SiteKey(&'a str),
+    Cookie,
+    None,
+}
+
+fn credential(headers: &HeaderMap) -> Outcome<Credential<'_>> {
+    let malformed = || Problem::unauthenticated("malformed_credentials", "Send one `Authorization: Bearer …` header with a token or a site key.");
+    if headers.get_all(header::AUTHORIZATION).iter().count() > 1 {
+        return Err(malformed());
+    }
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let text = value.to_str().map_err(|_| malformed())?;
+        let (scheme, bearer) = text.split_once(' ').ok_or_else(malformed)?;
+        let bearer = bearer.trim();
+        if !scheme.eq_ignore_ascii_case("bearer") || bearer.is_empty() {
+            return Err(malformed());
+        }
+        // A token has two dots; a key, ours or the old system's, has none.
+        return Ok(if bearer.contains('.') { Credential::Token(bearer) } else { Credential::SiteKey(bearer) });
+    }
+    for name in ["x-igny8-api-key", "x-api-key"] {
+        if let Some(value) = headers.get(name) {
+            return value.to_str().map(|key| Credential::SiteKey(key.trim())).map_err(|_| malformed());
+        }
+    }
+    let is_session = |cookies: &HeaderValue| {
+        let text = String::from_utf8_lossy(cookies.as_bytes()).into_owned();
+        text.split(';').any(|pair| pair.trim_start().starts_with("sessionid="))
+    };
+    Ok(if headers.get_all(header::COOKIE).iter().any(is_session) { Credential::Cookie } else { Credential::None })
+}
+
+async fn admit(State(_): State<AppState>, request: Request, next: Next) -> Response {
+    match request.extensions().get::<Arc<Principal>>() {
+        None => Problem::internal("route stands behind no door").into_response(),
+        Some(principal) => match gate::service::admit(principal) {
+            Ok(()) => next.run(request).await,
+            Err(refused) => Problem::from(refused).into_response(),
+        },
+    }
+}
+
+async fn admit_sites(state: State<AppState>, request: Request, next: Next) -> Response {
+    match request.extensions().get::<Arc<Principal>>().map(|principal| matches!(**principal, Principal::Person(_))) {
+        Some(true) => next.run(request).await,
+        Some(false) | None => admit(state, request, next).await,
+    }
+}
+
+async fn throttle(State((state, limit)): State<(AppState, Limit)>, request: Request, next: Next) -> Response {
+    let Some(principal) = request.extensions().get::<Arc<Principal>>() else {
+        return Problem::internal("route stands behind no door").into_response();
+    };
+    let key = principal.account_id().map_or_else(|| Key::address(client_address(request.extensions())), |account| Key::Account(account.0));
+    let factor = principal.account().and_then(|account| account.plan.as_ref()).map_or(1, |plan| plan.throttle_factor);
+    count(&state, limit, factor, key, request, next).await
+}
+
+async fn throttle_address(State((state, limit)): State<(AppState, Limit)>, request: Request, next: Next) -> Response {
+    let key = Key::address(client_address(request.extensions()));
+    count(&state, limit, 1, key, request, next).await
+}
+
+async fn count(state: &AppState, limit: Limit, factor: i32, key: Key, request: Request, next: Next) -> Response {
+    let scope = limit.scope(request.method());
+    let now = request_time(request.extensions());
+    let verdict = state.throttle.check(scope, factor, key);
+    let response = if verdict.retry_after.is_some() { too_fast(&verdict).into_response() } else { next.run(request).await };
+    with_throttle_headers(response, scope, &verdict, now)
+}
+
+/// 429 with `Retry-After`.
+pub fn too_fast(verdict: &Verdict) -> Problem {
+    let seconds = whole_seconds(verdict.retry_after.unwrap_or_default());
+    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "throttled", format!("Too many requests; try again in {seconds} s."));
+    problem.header(header::RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+fn with_throttle_headers(mut response: Response, scope: Scope, verdict: &Verdict, now: Timestamp) -> Response {
+    let reset = whole_seconds(verdict.reset_after);
+    let headers = response.headers_mut();
+    let mut put = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    put("x-throttle-limit", verdict.limit.to_string());
+    put("x-throttle-remaining", verdict.remaining.to_string());
+    put("x-throttle-reset", now.timestamp().saturating_add_unsigned(reset).to_string());
+    put("ratelimit", format!("\"{scope}\";r={};t={reset}", verdict.remaining));
+    put("ratelimit-policy", format!("\"{scope}\";q={};w=60", verdict.limit));
+    response
+}
+
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+/// Around everything: names the request, tells it the time, lets a mutation outlive its client, and writes the answer.
+pub async fn shell(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let request_id = incoming_request_id(request.headers()).unwrap_or_else(crate::secrets::request_id);
+    let shape = shape_of(request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let address = forwarded_address(&request, &state.config.trusted_proxies);
+    let base = base_url(&request, &state, address);
+    let started = state.clock.elapsed();
+    let extensions = request.extensions_mut();
+    extensions.insert(RequestTime(state.clock.now()));
+    extensions.insert(RequestId(request_id.clone()));
+    extensions.insert(ClientAddress(address));
+    extensions.insert(BaseUrl(base));
+    let response = run(&state, is_mutation(&method), request, next).await;
+    let response = seal(response, &request_id, shape, state.config.app_env);
+    let millis = state.clock.elapsed().saturating_sub(started).as_secs_f64() * 1_000.0;
+    tracing::info!(request_id, %method, path, status = response.status().as_u16(), millis, "request");
+    response
+}
+
+/// Runs the handler in a task of its own: a panic becomes a 500, and a client that hangs up can't drop a mutation between
+/// two awaits.
+async fn run(state: &AppState, is_mutation: bool, request: Request, next: Next) -> Response {
+    let task = tokio::spawn(state.tasks.track_future(next.run(request)));
+    let abort = (!is_mutation).then(|| AbortOnDrop(task.abort_handle()));
+    let response = match tokio::time::timeout(HANDLER_DEADLINE, task).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(failed)) => Problem::internal(&format!("the handler did not end: {failed}")).into_response(),
+        Err(_) => Problem::busy("deadline_exceeded", "This took too long; look before you send it again.").into_response(),
+    };
+    drop(abort);
+    response
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Writes what is still open: the envelope's end, an error's body, the headers that every answer has.
+fn seal(mut response: Response, request_id: &str, shape: Shape, env: crate::config::AppEnv) -> Response {
+    if let Some(Unwritable(reason)) = response.extensions_mut().remove::<Unwritable>() {
+        response = Problem::internal(&reason).into_response();
+    }
+    if let Some(Unsealed(mut json)) = response.extensions_mut().remove::<Unsealed>() {
+        json.push_str(",\"request_id\":\"");
+        json.push_str(request_id);
+        json.push_str("\"}");
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *response.body_mut() = Body::from(json);
+    }
+    let is_bare = (response.status().is_client_error() || response.status().is_server_error()) && response.extensions().get::<Problem>().is_none();
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| is_bare.then(|| Problem::of_status(response.status())).flatten());
+    if let Some(problem) = problem {
+        let (content_type, body) = problem.body(request_id, shape);
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        *response.body_mut() = Body::from(body);
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    let mut default = |name: HeaderName, value: &'static str| drop(headers.entry(name).or_insert(HeaderValue::from_static(value)));
+    default(header::CACHE_CONTROL, "no-store");
+    default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    default(header::REFERRER_POLICY, "no-referrer");
+    if env == crate::config::AppEnv::Production {
+        default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    response
+}
+
+fn is_mutation(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// An incoming id is kept when it is 1 to 128 plain characters.
+fn incoming_request_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    let is_sane = (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
+    is_sane.then(|| id.to_owned())
+}
+
+fn shape_of(headers: &HeaderMap) -> Shape {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if accept.contains("application/problem+json") { Shape::ProblemJson } else { Shape::Envelope }
+}
+
+fn peer(request: &Request) -> IpAddr {
+    request.extensions().get::<PeerAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip().to_canonical())
+}
+
+/// The peer, unless it is a trusted proxy; then the rightmost address of `X-Forwarded-For` that is none.
+fn forwarded_address(request: &Request, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let peer = peer(request);
+    if !is_trusted(&peer) {
+        return peer;
+    }
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let hops = forwarded.flat_map(|value| value.split(',')).map(|hop| hop.trim().parse::<IpAddr>().map(|address| address.to_canonical()));
+    let hops = hops.collect::<Vec<_>>();
+    // A hop that is no address was not written by a proxy of ours: stop at the last one that was.
+    let mut client = peer;
+    for hop in hops.into_iter().rev() {
+        let Ok(address) = hop else { break };
+        client = address;
+        if !is_trusted(&address) {
+            break;
+        }
+    }
+    client
+}
+
+fn base_url(request: &Request, state: &AppState, client: IpAddr) -> String {
+    if let Some(url) = &state.config.public_url {
+        return url.clone();
+    }
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let is_proxied = client != peer(request);
+    let proto = request.headers().get("x-forwarded-proto").and_then(|proto| proto.to_str().ok()).filter(|proto| is_proxied && *proto == "https");
+    format!("{}://{host}", proto.unwrap_or("http"))
+}
+
+fn client_address(notes: &Extensions) -> IpAddr {
+    notes.get::<ClientAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.0)
+}
+
+fn request_time(notes: &Extensions) -> Timestamp {
+    notes.get::<RequestTime>().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+}

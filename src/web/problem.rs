@@ -1,0 +1,271 @@
+//! Every error that a client can see: status, code and one sentence that says what to do next. The internal text goes to
+//! the log once, here at the edge.
+
+use crate::{
+    auth::service::TokenRefused,
+    db::StoreError,
+    idempotency::service::KeyError,
+    gate::{
+        rules::Refusal,
+        service::{KeyRefused, NotAdmitted},
+    },
+};
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// An error on its way to the client.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    sentence: String,
+    fields: BTreeMap<String, Vec<String>>,
+    facts: Map<String, Value>,
+    headers: HeaderMap,
+}
+
+/// What a handler gives.
+pub type Outcome<T> = Result<T, Problem>;
+
+impl Problem {
+    /// An error with its status, its code and a sentence that says what to do next.
+    pub fn new(status: StatusCode, code: &'static str, sentence: impl Into<String>) -> Self {
+        Problem { status, code, sentence: sentence.into(), fields: BTreeMap::new(), facts: Map::new(), headers: HeaderMap::new() }
+    }
+
+    /// 400 for input whose failing fields are still to be named.
+    pub fn invalid() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_input", "Correct the fields named in errors.")
+    }
+
+    /// 400 for one field.
+    pub fn invalid_field(name: &str, sentence: impl Into<String>) -> Self {
+        Self::invalid().with_field(name, sentence)
+    }
+
+    /// 404, alike for what is absent and what is another tenant's.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here; check the address and the id.")
+    }
+
+    /// 500. The reason goes to the log; the client learns the request id.
+    pub fn internal(reason: &str) -> Self {
+        tracing::error!(reason, "request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Something failed on our side; try again, and tell us the request id if it stays.")
+    }
+
+    /// 503 with `Retry-After`.
+    pub fn busy(code: &'static str, sentence: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, sentence).header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// 401 with `WWW-Authenticate: Bearer`.
+    pub fn unauthenticated(code: &'static str, sentence: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, sentence).header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// 403.
+    pub fn forbidden(code: &'static str, sentence: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, sentence)
+    }
+
+    /// 409.
+    pub fn conflict(code: &'static str, sentence: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, sentence)
+    }
+
+    /// 422.
+    pub fn refused(code: &'static str, sentence: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, sentence)
+    }
+
+    /// Adds a failing field.
+    pub fn field(&mut self, name: &str, sentence: impl Into<String>) {
+        self.fields.entry(name.to_owned()).or_default().push(sentence.into());
+    }
+
+    /// Adds a failing field.
+    pub fn with_field(mut self, name: &str, sentence: impl Into<String>) -> Self {
+        self.field(name, sentence);
+        self
+    }
+
+    /// Adds a member beside `error` and `code`: what a program needs to act on it.
+    pub fn fact(mut self, name: &str, value: impl Serialize) -> Self {
+        self.facts.insert(name.to_owned(), serde_json::to_value(value).unwrap_or(Value::Null));
+        self
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Gives the value when no field failed.
+    pub fn or<T>(self, value: T) -> Outcome<T> {
+        if self.fields.is_empty() { Ok(value) } else { Err(self) }
+    }
+
+    /// The code, for the log.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The sentence.
+    pub fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
+    /// Names of the failing fields, sorted.
+    pub fn field_names(&self) -> Vec<&str> {
+        self.fields.keys().map(String::as_str).collect()
+    }
+
+    /// The error that wears no envelope yet: what the router itself answers with a bare status.
+    pub fn of_status(status: StatusCode) -> Option<Self> {
+        let (code, sentence) = match status {
+            StatusCode::NOT_FOUND => return Some(Self::not_found()),
+            StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "This address does not take that method; see Allow."),
+            StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "The body is too large."),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", "Send application/json or application/x-www-form-urlencoded."),
+            StatusCode::INTERNAL_SERVER_ERROR => return Some(Self::internal("a bare 500")),
+            StatusCode::URI_TOO_LONG => ("uri_too_long", "The address is too long."),
+            status if status.is_client_error() => ("bad_request", "The request could not be read."),
+            _ => return None,
+        };
+        Some(Self::new(status, code, sentence))
+    }
+
+    /// The body: our envelope, or RFC 9457 where the client asked for it.
+    pub fn body(&self, request_id: &str, shape: Shape) -> (HeaderValue, String) {
+        let mut body = Map::new();
+        let content_type = match shape {
+            Shape::Envelope => {
+                body.insert("success".to_owned(), Value::Bool(false));
+                body.insert("error".to_owned(), Value::from(self.sentence.as_str()));
+                "application/json"
+            }
+            Shape::ProblemJson => {
+                body.insert("type".to_owned(), Value::from("about:blank"));
+                body.insert("title".to_owned(), Value::from(self.status.canonical_reason().unwrap_or("Error")));
+                body.insert("status".to_owned(), Value::from(self.status.as_u16()));
+                body.insert("detail".to_owned(), Value::from(self.sentence.as_str()));
+                "application/problem+json"
+            }
+        };
+        body.insert("code".to_owned(), Value::from(self.code));
+        if !self.fields.is_empty() {
+            body.insert("errors".to_owned(), serde_json::json!(self.fields));
+        }
+        body.extend(self.facts.clone());
+        body.insert("request_id".to_owned(), Value::from(request_id));
+        (HeaderValue::from_static(content_type), Value::Object(body).to_string())
+    }
+}
+
+/// How an error is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"success": false, …}`.
+    Envelope,
+    /// RFC 9457.
+    ProblemJson,
+}
+
+impl IntoResponse for Problem {
+    /// A response without a body: the shell writes it, for it knows the request id and what the client accepts.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.headers_mut().extend(self.headers.clone());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The document's picture of an error.
+#[derive(Serialize, ToSchema)]
+pub struct ErrorBody {
+    /// Always false.
+    #[schema(example = false)]
+    pub success: bool,
+    /// One plain sentence that says what to do next.
+    pub error: String,
+    /// A word for programs.
+    #[schema(example = "invalid_input")]
+    pub code: String,
+    /// Every failing field with its sentences.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<BTreeMap<String, Vec<String>>>,
+    /// The same as in `X-Request-Id`.
+    pub request_id: String,
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let text = format!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
+        match error {
+            StoreError::Busy(_) | StoreError::Collision(_) => {
+                tracing::warn!(reason = text, "database busy");
+                Self::busy("try_again", "The server is busy; try again in a moment.")
+            }
+            StoreError::Constraint(_) | StoreError::Broken(_) => Self::internal(&text),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoAccount => Self::forbidden("no_account", "This user belongs to no account; ask for an invitation."),
+            Refusal::Suspended => Self::forbidden("account_suspended", "This account is suspended; pay the open invoice or contact support."),
+            Refusal::Cancelled => Self::forbidden("account_cancelled", "This account is cancelled; choose a plan to return."),
+            Refusal::NoPlan => Self::new(StatusCode::PAYMENT_REQUIRED, "no_plan", "This account has no plan; choose one."),
+            Refusal::PlanInactive => Self::new(StatusCode::PAYMENT_REQUIRED, "plan_inactive", "This account's plan is no longer offered; choose another."),
+        }
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(refused: NotAdmitted) -> Self {
+        match refused {
+            NotAdmitted::Account(refusal) => refusal.into(),
+            NotAdmitted::SiteInactive => Self::forbidden("site_inactive", "This site is switched off; switch it on in the dashboard."),
+        }
+    }
+}
+
+impl From<KeyRefused> for Problem {
+    fn from(refused: KeyRefused) -> Self {
+        match refused {
+            KeyRefused::Unknown => Self::unauthenticated("key_unknown", "This API key is not known; copy it again or create a new one in the dashboard."),
+            KeyRefused::Revoked => Self::unauthenticated("key_revoked", "This API key was revoked; create a new one in the dashboard."),
+            KeyRefused::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TokenRefused> for Problem {
+    fn from(refused: TokenRefused) -> Self {
+        match refused {
+            TokenRefused::Invalid => Self::unauthenticated("token_invalid", "This token is invalid; sign in again."),
+            TokenRefused::Expired => Self::unauthenticated("token_expired", "This token has expired; refresh it or sign in again."),
+            TokenRefused::Revoked => Self::unauthenticated("token_revoked", "This session is over; sign in again."),
+        }
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Reused => Self::conflict("idempotency_key_reused", "This Idempotency-Key was used with other input; send a new key."),
+            KeyError::Store(error) => error.into(),
+        }
+    }
+}
