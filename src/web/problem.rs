@@ -3,6 +3,7 @@
 
 use crate::{
     auth::service::TokenRefused,
+    credits::{rules::MoveRefused, service::CreditError},
     db::StoreError,
     idempotency::service::KeyError,
     gate::{
@@ -266,6 +267,21 @@ impl From<KeyError> for Problem {
         match error {
             KeyError::Reused => Self::conflict("idempotency_key_reused", "This Idempotency-Key was used with other input; send a new key."),
             KeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreditError> for Problem {
+    fn from(error: CreditError) -> Self {
+        match error {
+            CreditError::Refused(MoveRefused::Insufficient { required, available }) => {
+                let sentence = format!("This needs {required} credits and {available} are available; upgrade or wait for the next period.");
+                Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", sentence).fact("required", required).fact("available", available)
+            }
+            CreditError::Refused(MoveRefused::OutOfRange) => Self::refused("credits_out_of_range", "An account can hold at most 1,000,000,000,000 credits."),
+            CreditError::KeyReused => KeyError::Reused.into(),
+            CreditError::NoBalance => Self::not_found(),
+            CreditError::Store(error) => error.into(),
         }
     }
 }
