@@ -2,4 +2,6 @@
 
 pub mod model;
 pub mod rules;
+pub mod service;
+pub mod store;
 pub mod routes;
