@@ -38,6 +38,9 @@ pub enum AccountError {
     /// Nothing to resume: it was not going to be cancelled, or already is.
     #[error("there is no pending cancellation")]
     NotCancelling,
+    /// Reactivated, it would be suspended again by the calendar.
+    #[error("the period is over")]
+    PeriodOver,
     /// It can't come back any more, or its slug is taken.
     #[error("the account can't be restored")]
     NotRestorable,
@@ -99,6 +102,14 @@ pub async fn move_in(
     Ok(next)
 }
 
+/// Edits name and billing details.
+pub async fn change(pool: &PgPool, account: AccountId, details: &store::Details, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
+    let mut tx = db::begin(pool).await?;
+    store::mark_details(&mut tx, account, details, now).await?;
+    record_in(&mut tx, account, "account.changed", json!({"name": details.name, "billing_email": details.billing_email, "billing_address": details.billing_address}), None, origin, now).await?;
+    Ok(tx.commit().await.map_err(StoreError::from)?)
+}
+
 /// When a customer wants his cancellation to take effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelWhen {
@@ -146,11 +157,15 @@ pub async fn resume(pool: &PgPool, account: AccountId, grace: TimeDelta, origin:
 }
 
 /// Stops or reactivates an account by staff's hand.
-pub async fn move_by_staff(pool: &PgPool, account: AccountId, event: AccountEvent, reason: &str, grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<AccountStatus, AccountError> {
+pub async fn move_by_staff(pool: &PgPool, account: AccountId, (event, reason): (AccountEvent, &str), grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<AccountStatus, AccountError> {
     let mut tx = db::begin(pool).await?;
     let held = hold_in(&mut tx, account, grace, now).await?;
     if held.row.is_system && event == AccountEvent::Suspended {
         return Err(AccountError::System);
+    }
+    let ends_at = held.subscription.as_ref().map(|locked| locked.subscription.current_period_end);
+    if event == AccountEvent::Reactivated && ends_at.is_some_and(|end| end + grace <= now) {
+        return Err(AccountError::PeriodOver);
     }
     let status = move_in(&mut tx, account, held.standing.account, (event, Some(reason)), origin, now).await?;
     tx.commit().await.map_err(StoreError::from)?;

@@ -82,10 +82,35 @@ pub struct Details {
     pub billing_address: Value,
 }
 
-/// The editable details.
-pub async fn find_details(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Option<Details>, StoreError> {
-    let details = sqlx::query_as!(Details, "select name, billing_email, billing_address from accounts where account_id = $1", account.0).fetch_optional(executor).await?;
-    Ok(details)
+/// The editable details, and how many sites and users live.
+#[derive(Debug)]
+pub struct Found {
+    /// The details.
+    pub details: Details,
+    /// Live sites.
+    pub sites: i64,
+    /// Live users.
+    pub users: i64,
+}
+
+/// The editable details with the use of the plan's limits, in one query.
+pub async fn find_details(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Option<Found>, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        select name, billing_email, billing_address,
+               (select count(*) from sites where account_id = $1 and deleted_at is null) as "sites!",
+               (select count(*) from users where account_id = $1 and deleted_at is null) as "users!"
+        from accounts where account_id = $1
+        "#,
+        account.0
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|row| Found {
+        details: Details { name: row.name, billing_email: row.billing_email, billing_address: row.billing_address },
+        sites: row.sites,
+        users: row.users,
+    }))
 }
 
 /// Writes the editable details.

@@ -209,6 +209,18 @@ pub struct Confirmed {
     pub message: String,
 }
 
+impl Confirmed {
+    /// What is kept with the payment for every repetition.
+    pub fn value(&self) -> Value {
+        serde_json::json!({"data": self.data, "message": self.message})
+    }
+
+    /// What was kept.
+    pub fn of(mut kept: Value) -> Self {
+        Confirmed { message: kept["message"].as_str().unwrap_or_default().to_owned(), data: kept["data"].take() }
+    }
+}
+
 /// A way to pay that is on offer.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct PaymentOption {

@@ -13,6 +13,9 @@ pub enum Unpayable {
     /// A developer assigns it by hand (A3).
     #[error("the enterprise plan is assigned by hand only")]
     Manual,
+    /// It costs nothing, and money can't buy it: a transfer names enterprise.
+    #[error("the enterprise plan can't be paid for")]
+    ManualByTransfer,
     /// It costs nothing.
     #[error("the plan costs nothing")]
     Free,
@@ -51,6 +54,12 @@ pub fn payable(plan: &Plan) -> Result<(), Unpayable> {
         Assignment::Payment if !plan.is_active => Err(Unpayable::Inactive),
         Assignment::Payment => Ok(()),
     }
+}
+
+/// Whether a transfer can be for the plan: like [`payable`], but a plan without price is a business error whoever assigns it
+/// (contract, section 5).
+pub fn payable_by_transfer(plan: &Plan) -> Result<(), Unpayable> {
+    payable(plan).map_err(|reason| if reason == Unpayable::Manual { Unpayable::ManualByTransfer } else { reason })
 }
 
 /// Whether a transfer pays what is owed: the open invoice's amount, else the plan's price.

@@ -19,6 +19,11 @@ use crate::{
     clock::Timestamp,
     credits::{self, service::CreditError},
     db::{self, MayCollide, StoreError},
+    idempotency::{
+        self,
+        model::{FirstAnswer, Keyed},
+        service::KeyError,
+    },
     ids::{AccountId, InvoiceId, PaymentMethod, UserId},
     money::Credits,
     period::days,
@@ -52,6 +57,9 @@ pub enum BillingError {
     /// The credits.
     #[error(transparent)]
     Credits(#[from] CreditError),
+    /// The idempotency key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -63,7 +71,8 @@ impl MayCollide for BillingError {
             BillingError::Store(error) => error.is_collision(),
             BillingError::Account(error) => error.is_collision(),
             BillingError::Credits(error) => error.is_collision(),
-            BillingError::Unpayable(_) | BillingError::UnknownPlan | BillingError::MethodNotOffered => false,
+            BillingError::Key(KeyError::Store(error)) => error.is_collision(),
+            BillingError::Key(KeyError::Reused) | BillingError::Unpayable(_) | BillingError::UnknownPlan | BillingError::MethodNotOffered => false,
         }
     }
 }
@@ -77,30 +86,69 @@ pub struct Terms {
     pub due_days: u16,
 }
 
+/// An answer, and whether it is the first one of a request that was sent again.
+pub type Replayable<T> = (T, bool);
+
 /// An account asks for a paid plan (A4): gives its one open invoice. Asked again, it is the same invoice.
-pub async fn upgrade(pool: &PgPool, account: AccountId, (plan_slug, method): (&str, PaymentMethod), terms: Terms, origin: &Origin, now: Timestamp) -> Result<Invoice, BillingError> {
+pub async fn upgrade(
+    pool: &PgPool,
+    account: AccountId,
+    (plan_slug, method): (&str, PaymentMethod),
+    key: Option<&Keyed>,
+    terms: Terms,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Replayable<Value>, BillingError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
-        let held = accounts::service::hold_in(&mut tx, account, terms.grace, now).await?;
-        let plan = plans::store::find_plan_by_slug(&mut *tx, plan_slug).await?.ok_or(BillingError::UnknownPlan)?;
-        rules::payable(&plan)?;
-        if let Some(open) = store::lock_open_invoice(&mut tx, account).await? {
-            if open.plan == plan.id && open.payment_method == method {
-                return Ok(open);
-            }
-            store::mark_invoice(&mut tx, account, open.id, InvoiceStatus::Void, now).await?;
+        if let Some(first) = recall_in(&mut tx, account, key).await? {
+            return Ok((first, true));
         }
-        let purpose = if held.row.plan == Some(plan.id) { InvoicePurpose::Renewal } else { InvoicePurpose::Upgrade };
-        let invoice = invoice_in(&mut tx, account, &plan, (purpose, method), terms, now).await?;
-        if held.standing.account != AccountStatus::PendingPayment {
-            accounts::service::move_in(&mut tx, account, held.standing.account, (AccountEvent::UpgradeAsked, None), origin, now).await?;
-        }
-        let after = json!({"plan": plan.slug, "amount": invoice.amount, "payment_method": method});
-        record_in(&mut tx, account, "invoice.created", format!("invoice:{}", invoice.id), (json!({}), after), None, origin, now).await?;
+        let invoice = upgrade_in(&mut tx, account, (plan_slug, method), terms, origin, now).await?;
+        let answer = written(&invoice)?;
+        remember_in(&mut tx, account, key, (201, &answer), now).await?;
         tx.commit().await.map_err(StoreError::from)?;
-        Ok(invoice)
+        Ok((answer, false))
     })
     .await
+}
+
+async fn upgrade_in(connection: &mut PgConnection, account: AccountId, (plan_slug, method): (&str, PaymentMethod), terms: Terms, origin: &Origin, now: Timestamp) -> Result<Invoice, BillingError> {
+    let held = accounts::service::hold_in(connection, account, terms.grace, now).await?;
+    let plan = plans::store::find_plan_by_slug(&mut *connection, plan_slug).await?.ok_or(BillingError::UnknownPlan)?;
+    rules::payable(&plan)?;
+    if let Some(open) = store::lock_open_invoice(connection, account).await? {
+        if open.plan == plan.id && open.payment_method == method {
+            return Ok(open);
+        }
+        store::mark_invoice(connection, account, open.id, InvoiceStatus::Void, now).await?;
+    }
+    let invoice = invoice_in(connection, account, &plan, (purpose_of(&held, &plan), method), terms, now).await?;
+    if held.standing.account != AccountStatus::PendingPayment {
+        accounts::service::move_in(connection, account, held.standing.account, (AccountEvent::UpgradeAsked, None), origin, now).await?;
+    }
+    let after = json!({"plan": plan.slug, "amount": invoice.amount, "payment_method": method});
+    record_in(connection, account, "invoice.created", format!("invoice:{}", invoice.id), (json!({}), after), None, origin, now).await?;
+    Ok(invoice)
+}
+
+fn purpose_of(held: &Held, plan: &Plan) -> InvoicePurpose {
+    if held.row.plan == Some(plan.id) { InvoicePurpose::Renewal } else { InvoicePurpose::Upgrade }
+}
+
+async fn recall_in(connection: &mut PgConnection, account: AccountId, key: Option<&Keyed>) -> Result<Option<Value>, BillingError> {
+    let Some(keyed) = key else { return Ok(None) };
+    Ok(idempotency::service::recall_in(connection, account, keyed).await?.map(|first| first.answer))
+}
+
+async fn remember_in(connection: &mut PgConnection, account: AccountId, key: Option<&Keyed>, (status, answer): (i16, &Value), now: Timestamp) -> Result<(), BillingError> {
+    let Some(keyed) = key else { return Ok(()) };
+    let first = FirstAnswer { status, answer: answer.clone() };
+    Ok(idempotency::service::remember_in(connection, account, keyed, &first, now).await?)
+}
+
+fn written(answer: &impl serde::Serialize) -> Result<Value, BillingError> {
+    serde_json::to_value(answer).map_err(|error| StoreError::from(sqlx::Error::Encode(error.into())).into())
 }
 
 async fn invoice_in(connection: &mut PgConnection, account: AccountId, plan: &Plan, (purpose, method): (InvoicePurpose, PaymentMethod), terms: Terms, now: Timestamp) -> Result<Invoice, BillingError> {
@@ -135,36 +183,49 @@ pub struct Confirmer {
     pub user: UserId,
     /// For the log.
     pub origin: Origin,
+    /// His own account with the key that he sent, where he sent one.
+    pub key: Option<(AccountId, Keyed)>,
 }
 
 /// Confirms a bank transfer (G): checks it, records it, applies B2 or B3 with the plan that was paid for, and writes
 /// invoice, ledger and log, all or nothing. The same transfer again gives the first answer and no second effect.
-pub async fn confirm(pool: &PgPool, transfer: &Transfer, by: &Confirmer, terms: Terms, now: Timestamp) -> Result<Confirmed, BillingError> {
+pub async fn confirm(pool: &PgPool, transfer: &Transfer, by: &Confirmer, terms: Terms, now: Timestamp) -> Result<Replayable<Confirmed>, BillingError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
-        let account = payee_in(&mut tx, &transfer.payee).await?;
-        store::lock_transfer(&mut tx, &transfer.external_payment_id).await?;
-        if let Some(earlier) = store::find_transfer(&mut *tx, &transfer.external_payment_id).await? {
-            let result = earlier.result.clone();
-            rules::is_same(&Earlier { account: earlier.account, payment: earlier.payment, plan_slug: earlier.plan_slug }, account, transfer)?;
-            return Ok(repeated(result.unwrap_or(Value::Null)));
+        if let Some((home, key)) = &by.key
+            && let Some(first) = recall_in(&mut tx, *home, Some(key)).await?
+        {
+            return Ok((Confirmed::of(first), true));
         }
-        let confirmed = take_in(&mut tx, account, transfer, by, terms, now).await?;
+        let confirmed = confirm_in(&mut tx, transfer, by, terms, now).await?;
+        if let Some((home, key)) = &by.key {
+            remember_in(&mut tx, *home, Some(key), (200, &confirmed.value()), now).await?;
+        }
         match transfer.run {
             Run::Real => tx.commit().await.map_err(StoreError::from)?,
             Run::Dry => tx.rollback().await.map_err(StoreError::from)?,
         }
-        Ok(confirmed)
+        Ok((confirmed, false))
     })
     .await
 }
 
+async fn confirm_in(connection: &mut PgConnection, transfer: &Transfer, by: &Confirmer, terms: Terms, now: Timestamp) -> Result<Confirmed, BillingError> {
+    let account = payee_in(connection, &transfer.payee).await?;
+    store::lock_transfer(connection, &transfer.external_payment_id).await?;
+    let Some(earlier) = store::find_transfer(&mut *connection, &transfer.external_payment_id).await? else {
+        return take_in(connection, account, transfer, by, terms, now).await;
+    };
+    let result = earlier.result.clone();
+    rules::is_same(&Earlier { account: earlier.account, payment: earlier.payment, plan_slug: earlier.plan_slug }, account, transfer)?;
+    Ok(repeated(Confirmed::of(result.unwrap_or(Value::Null))))
+}
+
 /// The first answer, marked as such; it says that nothing happened now.
-fn repeated(mut result: Value) -> Confirmed {
-    let first = result["message"].as_str().unwrap_or_default().to_owned();
-    let mut data = result["data"].take();
+fn repeated(first: Confirmed) -> Confirmed {
+    let mut data = first.data;
     data["already_confirmed"] = Value::Bool(true);
-    Confirmed { data, message: format!("Already confirmed, nothing changed now. {first}") }
+    Confirmed { data, message: format!("Already confirmed, nothing changed now. {}", first.message) }
 }
 
 async fn payee_in(connection: &mut PgConnection, payee: &Payee) -> Result<AccountId, BillingError> {
@@ -181,7 +242,7 @@ async fn take_in(connection: &mut PgConnection, account: AccountId, transfer: &T
     let held = accounts::service::hold_in(connection, account, terms.grace, now).await?;
     let open = store::lock_open_invoice(connection, account).await?;
     let plan = plan_paid_for(connection, transfer, open.as_ref(), &held).await?;
-    rules::payable(&plan)?;
+    rules::payable_by_transfer(&plan)?;
     let (owed, invoiced) = rules::owed(&plan, open.as_ref());
     rules::settles(transfer, owed, invoiced.map_or(CURRENCY, |invoice| invoice.currency.as_str()))?;
     let invoice = match (invoiced, &open) {
@@ -190,8 +251,7 @@ async fn take_in(connection: &mut PgConnection, account: AccountId, transfer: &T
             if let Some(other) = other {
                 store::mark_invoice(connection, account, other.id, InvoiceStatus::Void, now).await?;
             }
-            let purpose = if held.row.plan == Some(plan.id) { InvoicePurpose::Renewal } else { InvoicePurpose::Upgrade };
-            invoice_in(connection, account, &plan, (purpose, PaymentMethod::BankTransfer), terms, now).await?
+            invoice_in(connection, account, &plan, (purpose_of(&held, &plan), PaymentMethod::BankTransfer), terms, now).await?
         }
     };
     settle_in(connection, &held, (&plan, invoice), transfer, by, now).await
@@ -281,10 +341,9 @@ async fn finish_in(connection: &mut PgConnection, account: AccountId, data: Conf
     let after = data.changes.iter().map(|(field, [_, after])| ((*field).to_owned(), after.clone())).collect::<serde_json::Map<_, _>>();
     record_in(connection, account, "transfer.confirmed", target, (before.into(), after.into()), transfer.mismatch_accepted_because.clone(), &by.origin, now).await?;
     let payment = data.payment.id;
-    let data = serde_json::to_value(data).map_err(|error| StoreError::from(sqlx::Error::Encode(error.into())))?;
-    let result = json!({"data": data, "message": message});
-    match store::mark_confirmed(connection, account, payment, by.user, &result, now).await? {
-        1 => Ok(Confirmed { data, message }),
+    let confirmed = Confirmed { data: written(&data)?, message };
+    match store::mark_confirmed(connection, account, payment, by.user, &confirmed.value(), now).await? {
+        1 => Ok(confirmed),
         _ => Err(StoreError::from(sqlx::Error::RowNotFound).into()),
     }
 }
@@ -360,12 +419,27 @@ pub async fn set_plan(pool: &PgPool, account: AccountId, plan_slug: &str, reason
 }
 
 /// Moves an account's extra credits by staff's hand.
-pub async fn adjust_credits(pool: &PgPool, account: AccountId, amount: Credits, reason: &str, origin: &Origin, now: Timestamp) -> Result<credits::model::Transaction, BillingError> {
-    let mut tx = db::begin(pool).await?;
-    accounts::store::lock_account(&mut tx, account).await?.ok_or(AccountError::NotFound)?;
-    let (_, transaction) = credits::service::adjust_in(&mut tx, account, amount, reason, origin, now).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    Ok(transaction)
+pub async fn adjust_credits(
+    pool: &PgPool,
+    account: AccountId,
+    (amount, reason): (Credits, &str),
+    key: Option<&Keyed>,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Replayable<Value>, BillingError> {
+    db::retried(|| async move {
+        let mut tx = db::begin(pool).await?;
+        accounts::store::lock_account(&mut tx, account).await?.ok_or(AccountError::NotFound)?;
+        if let Some(first) = recall_in(&mut tx, account, key).await? {
+            return Ok((first, true));
+        }
+        let (_, transaction) = credits::service::adjust_in(&mut tx, account, amount, reason, origin, now).await?;
+        let answer = written(&transaction)?;
+        remember_in(&mut tx, account, key, (201, &answer), now).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok((answer, false))
+    })
+    .await
 }
 
 #[allow(clippy::too_many_arguments, reason = "an audit entry, spelled out once for this room")]

@@ -2,7 +2,9 @@
 //! the log once, here at the edge.
 
 use crate::{
+    accounts::service::AccountError,
     auth::service::TokenRefused,
+    billing::{rules::Unpayable, service::BillingError},
     credits::{rules::MoveRefused, service::CreditError},
     db::StoreError,
     idempotency::service::KeyError,
@@ -282,6 +284,55 @@ impl From<CreditError> for Problem {
             CreditError::KeyReused => KeyError::Reused.into(),
             CreditError::NoBalance => Self::not_found(),
             CreditError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::NotFound => Self::not_found(),
+            AccountError::System => Self::conflict("system_account", "A system account can't be suspended, cancelled or deleted."),
+            AccountError::Illegal(illegal) => Self::conflict("illegal_move", format!("This account is {}; that can't be done to it now.", illegal.from)),
+            AccountError::NotCancelling => Self::conflict("nothing_to_resume", "No cancellation is pending; choose a plan to return."),
+            AccountError::PeriodOver => Self::conflict("period_over", "Its period is over; confirm a payment or set a plan instead."),
+            AccountError::NotRestorable => Self::conflict("not_restorable", "This account can't be restored any more; contact support."),
+            AccountError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BillingError> for Problem {
+    fn from(error: BillingError) -> Self {
+        match error {
+            BillingError::Unpayable(reason) => reason.into(),
+            BillingError::UnknownPlan => Self::invalid_field("plan_slug", "There is no such plan; see auth/plans/."),
+            BillingError::MethodNotOffered => Self::invalid_field("payment_method", "This is not offered; see billing/payment-methods/available/."),
+            BillingError::Account(error) => error.into(),
+            BillingError::Credits(error) => error.into(),
+            BillingError::Key(error) => error.into(),
+            BillingError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Unpayable> for Problem {
+    fn from(reason: Unpayable) -> Self {
+        match reason {
+            Unpayable::Manual => Self::forbidden("enterprise_requires_manual_assignment", "The enterprise plan is assigned by our staff only; contact us."),
+            Unpayable::ManualByTransfer => Self::refused("enterprise_requires_manual_assignment", "Enterprise can't be paid for by transfer; a developer sets it by hand."),
+            Unpayable::Free => Self::refused("plan_not_payable", "This plan costs nothing and can't be paid for; choose a paid one."),
+            Unpayable::Inactive => Self::refused("plan_not_payable", "This plan is no longer offered; choose another."),
+            Unpayable::NoPlan => Self::refused("no_payable_plan", "There is no open invoice and no paid plan; name the plan in plan_slug."),
+            Unpayable::AmountMismatch { expected, given } => {
+                let sentence = format!("{expected} is owed and {given} was given; correct it, or send accept_amount_mismatch with a reason.");
+                Self::refused("amount_mismatch", sentence).fact("expected", expected).fact("given", given)
+            }
+            Unpayable::CurrencyMismatch { expected, given } => {
+                let sentence = format!("{expected} is owed and {given} was given; convert the transfer first.");
+                Self::refused("currency_mismatch", sentence).fact("expected", expected).fact("given", given)
+            }
+            Unpayable::Conflict => Self::conflict("transfer_conflict", "This reference was confirmed before with other content; look at the payment."),
         }
     }
 }
