@@ -1,7 +1,7 @@
 //! The tenants. An account may act as long as its period lasts, whatever was last recorded of it.
 
+pub mod life;
 pub mod model;
 pub mod rules;
-pub mod service;
 pub mod store;
 pub mod routes;

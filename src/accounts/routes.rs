@@ -2,7 +2,7 @@
 
 use super::{
     model::{Account, AccountStatus},
-    service::{self, CancelWhen},
+    life::{self, CancelWhen},
     store::{self, Details},
 };
 use crate::{
@@ -139,7 +139,7 @@ async fn change(State(state): State<AppState>, Owner(member): Owner, Source(orig
     if details.billing_address.to_string().len() > 2_048 {
         return Err(Problem::invalid_field("billing_address", "Use at most 2,048 bytes."));
     }
-    service::change(&state.pool, account.id, &details, &origin, now).await?;
+    life::change(&state.pool, account.id, &details, &origin, now).await?;
     account.name = details.name;
     Ok(Answer::ok(details_of(&state, account).await?))
 }
@@ -167,7 +167,7 @@ pub struct Standing {
 #[utoipa::path(post, path = "/account/cancel", tag = "account", request_body = CancelBody, responses((status = 200, body = Envelope<Standing>), (status = 409, body = ErrorBody, description = "illegal_move")), security(("bearer" = [])))]
 async fn cancel(State(state): State<AppState>, Owner(member): Owner, Source(origin): Source, Now(now): Now, Body(body): Body<CancelBody>) -> Outcome<Answer> {
     let when = if body.at_period_end.unwrap_or(false) { CancelWhen::PeriodEnd } else { CancelWhen::Now };
-    let status = service::cancel(&state.pool, member.account.id, when, days(state.config.grace_days), &origin, now).await?;
+    let status = life::cancel(&state.pool, member.account.id, when, days(state.config.grace_days), &origin, now).await?;
     let current_period_end = member.account.subscription.map(|subscription| subscription.current_period_end);
     Ok(Answer::ok(Standing { status, cancel_at_period_end: when == CancelWhen::PeriodEnd && status != AccountStatus::Cancelled, current_period_end }))
 }
@@ -175,7 +175,7 @@ async fn cancel(State(state): State<AppState>, Owner(member): Owner, Source(orig
 /// Takes back a cancellation that has not taken effect.
 #[utoipa::path(post, path = "/account/resume", tag = "account", responses((status = 200, body = Envelope<Standing>), (status = 409, body = ErrorBody, description = "nothing_to_resume")), security(("bearer" = [])))]
 async fn resume(State(state): State<AppState>, Owner(member): Owner, Source(origin): Source, Now(now): Now) -> Outcome<Answer> {
-    service::resume(&state.pool, member.account.id, days(state.config.grace_days), &origin, now).await?;
+    life::resume(&state.pool, member.account.id, days(state.config.grace_days), &origin, now).await?;
     let current_period_end = member.account.subscription.map(|subscription| subscription.current_period_end);
     Ok(Answer::ok(Standing { status: member.account.status, cancel_at_period_end: false, current_period_end }))
 }
@@ -191,6 +191,6 @@ pub struct Deleted {
 /// Deletes the account softly: nobody gets in any more, and for its retention time it can be taken back.
 #[utoipa::path(delete, path = "/account", tag = "account", responses((status = 200, body = Envelope<Deleted>), (status = 409, body = ErrorBody, description = "system_account")), security(("bearer" = [])))]
 async fn delete(State(state): State<AppState>, Owner(member): Owner, Source(origin): Source, Now(now): Now) -> Outcome<Answer> {
-    let restore_until = service::delete(&state.pool, member.account.id, member.user, &origin, now).await?;
+    let restore_until = life::delete(&state.pool, member.account.id, member.user, &origin, now).await?;
     Ok(Answer::ok(Deleted { restore_until }).message("The account is deleted; until then an owner can restore it with e-mail and password."))
 }

@@ -287,6 +287,6 @@ async fn reactivate(state: State<AppState>, _: Operator, source: Source, now: No
 
 async fn moved(state: AppState, event: AccountEvent, Source(origin): Source, Now(now): Now, Path(id): Path<i64>, Body(body): Body<ReasonBody>) -> Outcome<Answer> {
     let account = AccountId(id);
-    let status = accounts::service::move_by_staff(&state.pool, account, (event, &body.reason.0), days(state.config.grace_days), &origin, now).await?;
+    let status = accounts::life::move_by_staff(&state.pool, account, (event, &body.reason.0), days(state.config.grace_days), &origin, now).await?;
     Ok(Answer::ok(AdminResult { account_id: account, status, plan: None, credits: None }).message(format!("Account {id} is {status}.")))
 }

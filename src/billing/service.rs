@@ -10,7 +10,7 @@ use crate::{
         self,
         model::{Account, AccountStatus},
         rules::AccountEvent,
-        service::{AccountError, Held},
+        life::{AccountError, Held},
     },
     audit::{
         self,
@@ -114,7 +114,7 @@ pub async fn upgrade(
 }
 
 async fn upgrade_in(connection: &mut PgConnection, account: AccountId, (plan_slug, method): (&str, PaymentMethod), terms: Terms, origin: &Origin, now: Timestamp) -> Result<Invoice, BillingError> {
-    let held = accounts::service::hold_in(connection, account, terms.grace, now).await?;
+    let held = accounts::life::hold_in(connection, account, terms.grace, now).await?;
     let plan = plans::store::find_plan_by_slug(&mut *connection, plan_slug).await?.ok_or(BillingError::UnknownPlan)?;
     rules::payable(&plan)?;
     if let Some(open) = store::lock_open_invoice(connection, account).await? {
@@ -125,7 +125,7 @@ async fn upgrade_in(connection: &mut PgConnection, account: AccountId, (plan_slu
     }
     let invoice = invoice_in(connection, account, &plan, (purpose_of(&held, &plan), method), terms, now).await?;
     if held.standing.account != AccountStatus::PendingPayment {
-        accounts::service::move_in(connection, account, held.standing.account, (AccountEvent::UpgradeAsked, None), origin, now).await?;
+        accounts::life::move_in(connection, account, held.standing.account, (AccountEvent::UpgradeAsked, None), origin, now).await?;
     }
     let after = json!({"plan": plan.slug, "amount": invoice.amount, "payment_method": method});
     record_in(connection, account, "invoice.created", format!("invoice:{}", invoice.id), (json!({}), after), None, origin, now).await?;
@@ -239,7 +239,7 @@ async fn payee_in(connection: &mut PgConnection, payee: &Payee) -> Result<Accoun
 
 /// Takes the money. Everything is locked and judged before the first row is written.
 async fn take_in(connection: &mut PgConnection, account: AccountId, transfer: &Transfer, by: &Confirmer, terms: Terms, now: Timestamp) -> Result<Confirmed, BillingError> {
-    let held = accounts::service::hold_in(connection, account, terms.grace, now).await?;
+    let held = accounts::life::hold_in(connection, account, terms.grace, now).await?;
     let open = store::lock_open_invoice(connection, account).await?;
     let plan = plan_paid_for(connection, transfer, open.as_ref(), &held).await?;
     rules::payable_by_transfer(&plan)?;
@@ -295,7 +295,7 @@ async fn settle_in(connection: &mut PgConnection, held: &Held, (plan, invoice): 
     };
     let started = crate::subscriptions::service::apply_payment_in(connection, account, (held.subscription.as_ref(), hold), plan, &paid, now).await?;
     let reset = credits::service::reset_in(connection, account, started.period_seq, plan, &by.origin.actor, now).await?;
-    let status = accounts::service::move_in(connection, account, held.standing.account, (AccountEvent::PaymentConfirmed, None), &by.origin, now).await?;
+    let status = accounts::life::move_in(connection, account, held.standing.account, (AccountEvent::PaymentConfirmed, None), &by.origin, now).await?;
     accounts::store::mark_plan(connection, account, plan.id, Some(PaymentMethod::BankTransfer), now).await?;
     let invoice = close_invoice_in(connection, account, invoice, now).await?;
     let changes = changes(held, before_plan, plan, &started, (reset.before, reset.after), status);
@@ -401,14 +401,14 @@ pub struct PlanSet {
 pub async fn set_plan(pool: &PgPool, account: AccountId, plan_slug: &str, reason: &str, grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<PlanSet, BillingError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
-        let held = accounts::service::hold_in(&mut tx, account, grace, now).await?;
+        let held = accounts::life::hold_in(&mut tx, account, grace, now).await?;
         let plan = plans::store::find_plan_by_slug(&mut *tx, plan_slug).await?.filter(|plan| plan.is_active).ok_or(BillingError::UnknownPlan)?;
         if let Some(open) = store::lock_open_invoice(&mut tx, account).await? {
             store::mark_invoice(&mut tx, account, open.id, InvoiceStatus::Void, now).await?;
         }
         let started = crate::subscriptions::service::start_manual_in(&mut tx, account, held.subscription.as_ref(), &plan, now).await?;
         let reset = credits::service::reset_in(&mut tx, account, started.period_seq, &plan, &origin.actor, now).await?;
-        let status = accounts::service::move_in(&mut tx, account, held.standing.account, (AccountEvent::PlanSetByHand, Some(reason)), origin, now).await?;
+        let status = accounts::life::move_in(&mut tx, account, held.standing.account, (AccountEvent::PlanSetByHand, Some(reason)), origin, now).await?;
         accounts::store::mark_plan(&mut tx, account, plan.id, None, now).await?;
         let (before, after) = (json!({"plan": held.row.plan}), json!({"plan": plan.id, "slug": plan.slug}));
         record_in(&mut tx, account, "account.plan_set", format!("account:{account}"), (before, after), Some(reason.to_owned()), origin, now).await?;

@@ -2,7 +2,7 @@
 //! the log once, here at the edge.
 
 use crate::{
-    accounts::service::AccountError,
+    accounts::life::AccountError,
     auth::service::TokenRefused,
     billing::{rules::Unpayable, service::BillingError},
     credits::{rules::MoveRefused, service::CreditError},
