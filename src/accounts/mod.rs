@@ -1,5 +1,12 @@
 //! The tenants. An account may act as long as its period lasts, whatever was last recorded of it.
+//!
+//! `registration` stands on the floor of the rules: what a signup may ask for. `staff` stands on that of the services:
+//! the system account and its people.
 
 pub mod model;
-pub mod rules;
+pub mod registration;
 pub mod routes;
+pub mod rules;
+pub mod service;
+pub mod staff;
+pub mod store;
