@@ -2,8 +2,11 @@
 //! the log once, here at the edge.
 
 use crate::{
-    accounts::life::AccountError,
-    auth::service::TokenRefused,
+    accounts::{life::AccountError, registration::Fault, service::RegistrationError},
+    auth::{
+        passwords::{PASSWORD_CHARS_MAX, PasswordFault},
+        service::{HashingError, LoginError, NotSigned, PasswordChangeError, SessionError, TokenRefused},
+    },
     billing::{rules::Unpayable, service::BillingError},
     credits::{rules::MoveRefused, service::CreditError},
     db::StoreError,
@@ -334,5 +337,90 @@ impl From<Unpayable> for Problem {
             }
             Unpayable::Conflict => Self::conflict("transfer_conflict", "This reference was confirmed before with other content; look at the payment."),
         }
+    }
+}
+
+impl From<HashingError> for Problem {
+    fn from(error: HashingError) -> Self {
+        match error {
+            HashingError::Busy => Self::busy("try_again", "Too many sign-ins at once; try again in a moment."),
+            HashingError::Failed => Self::internal("a password could not be hashed or compared"),
+        }
+    }
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Token(refused) => refused.into(),
+            SessionError::Unknown => Self::not_found(),
+            SessionError::Signing(NotSigned) => Self::internal("a token could not be signed"),
+            SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LoginError> for Problem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::InvalidCredentials | LoginError::Changed => {
+                Self::unauthenticated("invalid_credentials", "Email or password is wrong; try again or reset the password.")
+            }
+            LoginError::Hashing(error) => error.into(),
+            LoginError::Session(error) => error.into(),
+        }
+    }
+}
+
+impl From<PasswordChangeError> for Problem {
+    fn from(error: PasswordChangeError) -> Self {
+        match error {
+            PasswordChangeError::WrongPassword => Self::invalid_field("old_password", "This is not your present password."),
+            PasswordChangeError::Fault(fault) => Self::invalid_field("new_password", password_sentence(fault)),
+            PasswordChangeError::Hashing(error) => error.into(),
+            PasswordChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RegistrationError> for Problem {
+    fn from(error: RegistrationError) -> Self {
+        match error {
+            RegistrationError::Invalid(faults) => {
+                faults.into_iter().fold(Self::invalid(), |problem, fault| problem.with_field(fault.field(), fault_sentence(fault)))
+            }
+            RegistrationError::ManualPlan => {
+                Self::forbidden("enterprise_requires_manual_assignment", "This plan is assigned by our staff; register without it and contact us.")
+            }
+            RegistrationError::NoSignupPlan => {
+                tracing::error!("no plan can be assigned at signup: activate free-trial or free");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_signup_plan", "Registration is closed for the moment; contact support.")
+                    .header(header::RETRY_AFTER, HeaderValue::from_static("300"))
+            }
+            RegistrationError::Hashing(error) => error.into(),
+            RegistrationError::Session(error) => error.into(),
+            RegistrationError::Incomplete => Self::internal("a registration could not be completed"),
+            RegistrationError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn fault_sentence(fault: Fault) -> String {
+    match fault {
+        Fault::Password(fault) => password_sentence(fault),
+        Fault::PasswordsDiffer => "The two passwords differ.".to_owned(),
+        Fault::ReservedName => "This name is reserved; choose another.".to_owned(),
+        Fault::EmailTaken => "A user with this email already exists.".to_owned(),
+        Fault::EmailMalformed => "Enter a valid email address.".to_owned(),
+        Fault::UnknownPlan => "There is no such plan; leave it out or choose another.".to_owned(),
+    }
+}
+
+fn password_sentence(fault: PasswordFault) -> String {
+    match fault {
+        PasswordFault::TooShort(chars_min) => format!("Use at least {chars_min} characters."),
+        PasswordFault::TooLong => format!("Use at most {PASSWORD_CHARS_MAX} characters."),
+        PasswordFault::Common => "This password is too common, choose another.".to_owned(),
+        PasswordFault::IsEmail => "Do not use your email address as password.".to_owned(),
     }
 }
