@@ -74,7 +74,9 @@ impl MayCollide for StoreError {
 }
 
 /// Runs a whole transaction again while it collides with others, at most five times, with jitter between.
-pub async fn retried<T, E: MayCollide>(mut attempt: impl AsyncFnMut() -> Result<T, E>) -> Result<T, E> {
+///
+/// Takes `|| async move { … }`: an `async` closure would not be `Send` in a handler (rust-lang/rust#110338).
+pub async fn retried<T, E: MayCollide, F: Future<Output = Result<T, E>>>(mut attempt: impl FnMut() -> F) -> Result<T, E> {
     for round in 1..RETRIES_MAX {
         match attempt().await {
             Err(error) if error.is_collision() => {
@@ -96,6 +98,13 @@ pub async fn begin(pool: &PgPool) -> Result<Tx, StoreError> {
     let pool = pool.clone();
     let begun = tokio::spawn(async move { pool.begin().await }).await;
     Ok(begun.map_err(|_| sqlx::Error::WorkerCrashed)??)
+}
+
+/// How many rows a list has in all, where one page of it tells: it is not full, and has rows or is the first. So the
+/// usual list costs one round trip; `None` asks for a count.
+pub fn count_told_by_page(rows: usize, limit: i64, offset: i64) -> Option<i64> {
+    let rows = i64::try_from(rows).ok()?;
+    (rows < limit && (rows > 0 || offset == 0)).then_some(offset + rows)
 }
 
 /// Why the database can't serve.

@@ -2,4 +2,5 @@
 
 pub mod model;
 pub mod rules;
+pub mod store;
 pub mod routes;

@@ -9,6 +9,8 @@ use crate::{
         rules::Refusal,
         service::{KeyRefused, NotAdmitted},
     },
+    plans::{rules::EditRefused, service::PlanError},
+    sites::{rules::LimitReached, service::SiteError},
 };
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -266,6 +268,37 @@ impl From<KeyError> for Problem {
         match error {
             KeyError::Reused => Self::conflict("idempotency_key_reused", "This Idempotency-Key was used with other input; send a new key."),
             KeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PlanError> for Problem {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::NotFound => Self::not_found(),
+            PlanError::Refused(EditRefused::PriceMissing) => {
+                Self::refused("plan_price_required", "This plan is assigned by payment; give it a price above zero.")
+            }
+            PlanError::Refused(EditRefused::PriceUnpayable) => {
+                Self::refused("plan_price_refused", "This plan is not assigned by payment; leave its price at zero.")
+            }
+            PlanError::Refused(EditRefused::Credits(error)) => Self::invalid_field("credits_per_month", format!("{error}.")),
+            PlanError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SiteError> for Problem {
+    fn from(error: SiteError) -> Self {
+        match error {
+            SiteError::NotFound => Self::not_found(),
+            SiteError::LimitReached(LimitReached { limit, used }) => {
+                let sentence = format!("Your plan allows {limit} site(s) and you have {used}; delete one or choose a larger plan.");
+                Self::refused("site_limit_reached", sentence).fact("limit", limit).fact("used", used)
+            }
+            SiteError::SlugTaken => Self::invalid_field("slug", "Another site of this account has this slug; choose another."),
+            SiteError::SlugTakenMeanwhile => Self::conflict("slug_taken", "Another site has this site's slug by now; delete that one first."),
+            SiteError::Store(error) => error.into(),
         }
     }
 }
