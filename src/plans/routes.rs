@@ -75,7 +75,7 @@ pub struct PlanChange {
     /// Another price in US dollars per cycle.
     price: Option<Money>,
     /// Other monthly credits; null: the older included figure serves.
-    #[schema(value_type = Option<i32>)]
+    #[schema(value_type = Option<Whole<0, 1_000_000_000>>)]
     credits_per_month: Change<Option<Whole<0, 1_000_000_000>>>,
     /// Live sites at the most.
     max_sites: Option<Whole<0, 1_000_000>>,

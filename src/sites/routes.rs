@@ -102,8 +102,8 @@ crate::request_body! { Ignored:
         name: Text<120>,
         /// Its word; unset: made from the name.
         slug: Option<Slug>,
-        /// Its home address.
-        url: HomeUrl,
+        /// Its home address; null: it has none yet.
+        url: Option<HomeUrl>,
     }
 }
 
@@ -126,7 +126,7 @@ async fn create_site(
     Now(now): Now,
     Body(body): Body<NewSite>,
 ) -> Outcome<Answer> {
-    let draft = Draft { name: body.name.0, slug: body.slug, url: body.url };
+    let draft = Draft { name: body.name.0, slug: body.slug, url: body.url.unwrap_or_default() };
     Ok(Answer::created(service::create(&state.pool, &author(&member, &origin), &draft, now).await?))
 }
 
@@ -136,7 +136,7 @@ pub struct SiteChange {
     /// Another name.
     name: Option<Text<120>>,
     /// Another home address; null: none.
-    #[schema(value_type = HomeUrl)]
+    #[schema(value_type = Option<HomeUrl>)]
     url: Change<HomeUrl>,
     /// Whether its key opens anything.
     is_active: Option<bool>,

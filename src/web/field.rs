@@ -2,12 +2,18 @@
 
 use super::extract::Fields;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use utoipa::ToSchema;
+use std::borrow::Cow;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{ObjectBuilder, Schema, Type},
+    },
+};
 
 /// A whole number from `MIN` to `MAX`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-#[schema(value_type = i32)]
 pub struct Whole<const MIN: i32, const MAX: i32>(pub i32);
 
 impl<'de, const MIN: i32, const MAX: i32> Deserialize<'de> for Whole<MIN, MAX> {
@@ -17,6 +23,19 @@ impl<'de, const MIN: i32, const MAX: i32> Deserialize<'de> for Whole<MIN, MAX> {
         // As i64, so that a number just beyond i32 gets our sentence and not serde's.
         let number = i64::deserialize(deserializer).map_err(|_| refused())?;
         i32::try_from(number).ok().filter(|number| (MIN..=MAX).contains(number)).map(Whole).ok_or_else(refused)
+    }
+}
+
+impl<const MIN: i32, const MAX: i32> PartialSchema for Whole<MIN, MAX> {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(MIN)).maximum(Some(MAX)).into()
+    }
+}
+
+impl<const MIN: i32, const MAX: i32> ToSchema for Whole<MIN, MAX> {
+    /// With the limits in it: each pair of limits is a schema of its own.
+    fn name() -> Cow<'static, str> {
+        format!("Whole_{MIN}_{MAX}").into()
     }
 }
 

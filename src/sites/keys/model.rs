@@ -26,7 +26,8 @@ pub struct SiteKeyView {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
-/// A fresh key: the only answer that ever shows it. No `Debug`, so that no log line can.
+/// A fresh key: the only answer that ever shows it.
+// Without Debug, so that no log line can.
 #[derive(Serialize, ToSchema)]
 pub struct NewSiteKey {
     /// The key; copy it now.
