@@ -74,7 +74,9 @@ impl MayCollide for StoreError {
 }
 
 /// Runs a whole transaction again while it collides with others, at most five times, with jitter between.
-pub async fn retried<T, E: MayCollide>(mut attempt: impl AsyncFnMut() -> Result<T, E>) -> Result<T, E> {
+///
+/// Takes `|| async move { … }`: an `async` closure would not be `Send` in a handler (rust-lang/rust#110338).
+pub async fn retried<T, E: MayCollide, F: Future<Output = Result<T, E>>>(mut attempt: impl FnMut() -> F) -> Result<T, E> {
     for round in 1..RETRIES_MAX {
         match attempt().await {
             Err(error) if error.is_collision() => {
