@@ -9,6 +9,7 @@ use crate::{
         rules::Refusal,
         service::{KeyRefused, NotAdmitted},
     },
+    system::service::NotReady,
 };
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -266,6 +267,20 @@ impl From<KeyError> for Problem {
         match error {
             KeyError::Reused => Self::conflict("idempotency_key_reused", "This Idempotency-Key was used with other input; send a new key."),
             KeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotReady> for Problem {
+    fn from(not_ready: NotReady) -> Self {
+        match not_ready {
+            NotReady::Draining => Self::busy("draining", "This server is stopping; ask another, or try again in a moment."),
+            NotReady::Late | NotReady::Store(_) => Self::busy("database_unavailable", "The database does not answer; try again in a moment."),
+            NotReady::Schema(error) => {
+                tracing::error!(reason = %error, "the schema can't be read");
+                Self::busy("database_unavailable", "The database does not answer; try again in a moment.")
+            }
+            NotReady::Outdated => Self::busy("schema_outdated", "The database lacks migrations of this program; run `igny8 migrate`."),
         }
     }
 }
