@@ -16,7 +16,7 @@ use crate::{
     system::service::NotReady,
     gate::{
         rules::Refusal,
-        service::{KeyRefused, NotAdmitted},
+        service::{KeyRefused, NotAdmitted, RestoreError},
     },
 };
 use axum::{
@@ -469,6 +469,16 @@ impl From<NotReady> for Problem {
                 Self::busy("database_unavailable", "The database does not answer; try again in a moment.")
             }
             NotReady::Outdated => Self::busy("schema_outdated", "The database lacks migrations of this program; run `igny8 migrate`."),
+        }
+    }
+}
+
+impl From<RestoreError> for Problem {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Login(error) => error.into(),
+            RestoreError::NotOwner => Self::forbidden("role_required", "Only an owner can restore the account."),
+            RestoreError::Account(error) => error.into(),
         }
     }
 }
