@@ -15,7 +15,7 @@ use crate::{
     db::{self, MayCollide, StoreError},
     ids::{AccountId, UserId},
     period::days,
-    subscriptions::{self, model::SubscriptionStatus, store::Locked},
+    subscriptions::{self, store::Locked},
 };
 use chrono::TimeDelta;
 use serde_json::json;
@@ -65,6 +65,8 @@ pub struct Held {
     pub subscription: Option<Locked>,
     /// How both stand now.
     pub standing: Standing,
+    /// How both stood when it was last recorded.
+    pub recorded: Standing,
 }
 
 /// Locks a living account and its subscription, and says how they stand now.
@@ -72,11 +74,12 @@ pub async fn hold_in(connection: &mut PgConnection, account: AccountId, grace: T
     let row = store::lock_account(connection, account).await?.filter(|row| row.deleted_at.is_none()).ok_or(AccountError::NotFound)?;
     let mut subscription = subscriptions::store::lock_subscription(connection, account).await?;
     let tenancy = if row.is_system { Tenancy::System } else { Tenancy::Customer };
+    let recorded = Standing { account: row.status, subscription: subscription.as_ref().map(|locked| locked.subscription.status) };
     let standing = rules::standing(row.status, tenancy, subscription.as_ref().map(|locked| &locked.subscription), grace, now);
     if let (Some(locked), Some(status)) = (&mut subscription, standing.subscription) {
         locked.subscription.status = status;
     }
-    Ok(Held { row, subscription, standing })
+    Ok(Held { row, subscription, standing, recorded })
 }
 
 /// Moves an account by the one table of legal moves, and logs it. `from` is how it stands now.
@@ -205,6 +208,7 @@ pub async fn purge_deleted(pool: &PgPool, now: Timestamp) -> Result<usize, Accou
     loop {
         let mut tx = db::begin(pool).await?;
         let Some(account) = store::lock_purgeable(&mut tx, now).await? else { return Ok(purged) };
+        subscriptions::service::cancel_in(&mut tx, account, now).await?;
         auth::store::anonymise_users(&mut tx, account, now).await?;
         store::anonymise(&mut tx, account, now).await?;
         record_in(&mut tx, account, "account.purged", json!({}), None, &Origin::system(), now).await?;
@@ -217,7 +221,7 @@ pub async fn purge_deleted(pool: &PgPool, now: Timestamp) -> Result<usize, Accou
 /// in its own transaction, judged again under its lock, so that several instances do each thing once. Gives how many changed.
 pub async fn end_periods(pool: &PgPool, grace: TimeDelta, now: Timestamp) -> Result<usize, AccountError> {
     let mut changed = 0;
-    for account in subscriptions::store::list_due(pool, now - grace, DUE_BATCH, now).await? {
+    for account in store::list_due(pool, now - grace, DUE_BATCH, now).await? {
         changed += usize::from(db::retried(|| end_period(pool, account, grace, now)).await?);
     }
     Ok(changed)
@@ -229,22 +233,22 @@ async fn end_period(pool: &PgPool, account: AccountId, grace: TimeDelta, now: Ti
         Err(AccountError::NotFound) => return Ok(false),
         held => held?,
     };
-    let recorded = Standing { account: held.row.status, subscription: None };
+    let (Some(locked), Some(status)) = (&held.subscription, held.standing.subscription) else { return Ok(false) };
+    if held.recorded == held.standing {
+        return Ok(false);
+    }
     let origin = Origin::system();
-    match held.standing.account {
-        AccountStatus::Cancelled if recorded.account != AccountStatus::Cancelled => {
-            move_in(&mut tx, account, recorded.account, (AccountEvent::Cancelled, Some("the last period ended")), &origin, now).await?;
+    let event = match held.standing.account {
+        status if status == held.row.status => None,
+        AccountStatus::Cancelled => Some((AccountEvent::Cancelled, Some("the last period ended"))),
+        AccountStatus::Trial | AccountStatus::Active | AccountStatus::PendingPayment | AccountStatus::Suspended => {
+            Some((AccountEvent::PeriodLapsed, Some("the period ended unpaid")))
         }
-        AccountStatus::Suspended if recorded.account != AccountStatus::Suspended => {
-            move_in(&mut tx, account, recorded.account, (AccountEvent::PeriodLapsed, Some("the period ended unpaid")), &origin, now).await?;
-        }
-        AccountStatus::Trial | AccountStatus::Active | AccountStatus::PendingPayment | AccountStatus::Suspended | AccountStatus::Cancelled => {}
+    };
+    if let Some(event) = event {
+        move_in(&mut tx, account, held.row.status, event, &origin, now).await?;
     }
-    if let (Some(locked), Some(status)) = (&held.subscription, held.standing.subscription) {
-        // A trial that lapsed is over for good: it is not looked at again.
-        let status = if held.standing.account == AccountStatus::Suspended && status == SubscriptionStatus::Trialing { SubscriptionStatus::Canceled } else { status };
-        subscriptions::store::mark_status(&mut tx, account, status, locked.subscription.cancel_at_period_end, now).await?;
-    }
+    subscriptions::store::mark_status(&mut tx, account, status, locked.subscription.cancel_at_period_end, now).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(true)
 }

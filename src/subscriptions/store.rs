@@ -190,22 +190,3 @@ pub async fn list_periods(executor: impl PgExecutor<'_>, account: AccountId, lim
 pub async fn count_periods(executor: impl PgExecutor<'_>, account: AccountId) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar!(r#"select count(*) as "count!" from subscription_periods where account_id = $1"#, account.0).fetch_one(executor).await?)
 }
-
-/// Accounts whose subscription may be behind the calendar: its period is over, and what follows is not recorded yet.
-/// One in grace is due again when the grace is over.
-pub async fn list_due(executor: impl PgExecutor<'_>, grace_began_before: Timestamp, limit: i64, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {
-    let accounts = sqlx::query_scalar!(
-        r#"
-        select account_id as "account_id: AccountId" from subscriptions
-        where status <> 'canceled' and current_period_end <= $1
-          and (status <> 'past_due' or cancel_at_period_end or current_period_end <= $2)
-        order by current_period_end limit $3
-        "#,
-        now,
-        grace_began_before,
-        limit
-    )
-    .fetch_all(executor)
-    .await?;
-    Ok(accounts)
-}

@@ -98,6 +98,7 @@ async fn b2_g_a_confirmed_transfer_activates_exactly_thirty_days_and_resets_cred
     app.post("/api/v1/billing/credits/deduct/").bearer(&ana.access).json(json!({"operation": "clustering", "quantity": 1})).send().await.expect(201);
     upgrade(&app, &ana, "starter").await.expect(201);
     app.clock.advance(DAY);
+    let (ana, staff) = (app.log_in(&ana.email).await, app.log_in(&staff.email).await);
 
     let confirmed = confirm(&app, &staff, transfer(&ana, "BT-TEST-001", "89.00")).await.expect(200);
 
@@ -123,6 +124,7 @@ async fn g_the_same_transfer_again_changes_nothing_and_says_so() {
     let app = TestApp::start().await;
     let (ana, staff) = paid(&app, "ana@example.com").await;
     app.clock.advance(DAY);
+    let (ana, staff) = (app.log_in(&ana.email).await, app.log_in(&staff.email).await);
 
     let again = confirm(&app, &staff, transfer(&ana, "BT-FIRST", "89.00")).await.expect(200);
     let other_amount = confirm(&app, &staff, transfer(&ana, "BT-FIRST", "139.00")).await.expect(409);

@@ -144,7 +144,7 @@ async fn the_ledger_is_paged_by_cursor_forth_and_back() {
         app.post(DEDUCT).bearer(&ana.access).json(words(1)).send().await.expect(201);
     }
     let ids = |body: &Value| body["results"].as_array().unwrap().iter().map(|row| row["id"].as_i64().unwrap()).collect::<Vec<_>>();
-    let follow = |link: &Value| link.as_str().unwrap().split_once("/api").map(|(_, rest)| format!("/api{rest}")).unwrap();
+    let follow = |link: &Value| link.as_str().unwrap().split_once("/api/v1/").map(|(_, rest)| format!("/api/v1/{rest}")).unwrap();
 
     let first = app.get(&format!("{TRANSACTIONS}?page_size=3")).bearer(&ana.access).send().await.expect(200);
     let second = app.get(&follow(&first.body["next"])).bearer(&ana.access).send().await.expect(200);
