@@ -3,6 +3,10 @@
 use crate::support::{JWT_SECRET, PASSWORD, Reply, Session, TestApp};
 use axum::http::Method;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use igny8::auth::{
+    model::{Device, Email, Password, Stay, Visit},
+    service::{LoginError, log_in_in, prove},
+};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -318,6 +322,23 @@ async fn an_old_hash_opens_the_door_and_is_replaced_also_in_parallel() {
     }
     assert_eq!(app.count("select count(*) from users where password_hash like '$argon2id$v=19$m=8,t=1,p=1$%'").await, 1);
     log_in(&app, "ana@example.com", PASSWORD).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_password_that_was_changed_after_it_was_compared_opens_nothing() {
+    let app = TestApp::start().await;
+    let ana = app.register("ana@example.com").await;
+    let (email, password) = (Email::parse(&ana.email).unwrap(), Password(PASSWORD.into()));
+    let visit = Visit { stay: Stay::Usual, device: Device::default() };
+
+    let proof = prove(app.state.desk(), &email, &password).await.unwrap();
+    let form = json!({ "old_password": PASSWORD, "new_password": "another horse battery" });
+    app.post(CHANGE_PASSWORD).json(form).bearer(&ana.access).send().await.expect(200);
+    let mut connection = app.pool().acquire().await.unwrap();
+    let opened = log_in_in(&mut connection, &app.state.authenticator, &proof, &visit, app.now()).await;
+
+    assert!(matches!(opened, Err(LoginError::Changed)), "{opened:?}");
+    assert_eq!(app.count("select count(*) from sessions").await, 1);
 }
 
 #[tokio::test]

@@ -362,7 +362,7 @@ async fn an_admin_is_made_on_the_system_account_and_an_existing_address_is_refus
         (&account["slug"], &account["status"], &account["plan"]["slug"], &account["credits"]),
         (&json!("aws-admin"), &json!("active"), &json!("enterprise"), &json!(10000))
     );
-    assert_eq!(account["subscription"]["status"], "active");
+    assert_eq!(account["subscription"]["current_period_end"], "2026-03-31T00:00:00Z");
     assert_eq!(again.unwrap_err().to_string(), "a user with this email already exists");
     assert_eq!(app.count("select count(*) from accounts where is_system").await, 1);
     assert_eq!(app.count("select count(*) from audit_log where actor = 'cli' and action = 'developer.created'").await, 1);
