@@ -54,7 +54,7 @@ impl Server {
         let address = loop {
             let line = lines.next().expect("the server says where it listens").unwrap();
             if let Some((_, rest)) = line.split_once("http://") {
-                break rest.split(['/', ' ']).next().unwrap().to_owned();
+                break rest.split(['/', ' ', ',']).next().unwrap().to_owned();
             }
         };
         // Whatever else it prints is read, so that it never blocks on a full pipe.

@@ -8,9 +8,9 @@ use crate::{
     accounts::registration::Registration,
     audit::model::Origin,
     auth::{
-        model::{Device, Email, Line, Password, ProfileChange, Stay, Visit},
+        model::{Device, Email, Line, Password, Stay, Visit},
         passwords::NewPassword,
-        store::update_profile,
+        users::{model::ProfileChange, store::update_profile},
     },
     ids::PaymentMethod,
     state::AppState,
@@ -122,7 +122,13 @@ impl Register {
     (status = 429, body = ErrorBody, description = "throttled"),
     (status = 503, body = ErrorBody, description = "no_signup_plan, try_again"),
 ))]
-async fn register(State(state): State<AppState>, Now(now): Now, Source(origin): Source, headers: HeaderMap, Body(form): Body<Register>) -> Outcome<Answer> {
+async fn register(
+    State(state): State<AppState>,
+    Now(now): Now,
+    Source(origin): Source,
+    headers: HeaderMap,
+    Body(form): Body<Register>,
+) -> Outcome<Answer> {
     count_address(&state, &form.email)?;
     let registration = form.registration(device(&origin, &headers));
     let welcome = service::register(state.desk(), registration, &origin, now).await?;
@@ -137,7 +143,13 @@ async fn register(State(state): State<AppState>, Now(now): Now, Source(origin): 
     (status = 429, body = ErrorBody, description = "throttled"),
     (status = 503, body = ErrorBody, description = "try_again"),
 ))]
-async fn log_in(State(state): State<AppState>, Now(now): Now, Source(origin): Source, headers: HeaderMap, Body(form): Body<LogIn>) -> Outcome<Answer> {
+async fn log_in(
+    State(state): State<AppState>,
+    Now(now): Now,
+    Source(origin): Source,
+    headers: HeaderMap,
+    Body(form): Body<LogIn>,
+) -> Outcome<Answer> {
     count_address(&state, &form.email)?;
     let stay = if form.remember_me.unwrap_or(false) { Stay::Remembered } else { Stay::Usual };
     let visit = Visit { stay, device: device(&origin, &headers) };
@@ -162,7 +174,12 @@ async fn show_me(SignedIn(person): SignedIn) -> Outcome<Answer> {
     (status = 401, body = ErrorBody, description = "authentication_required, token_invalid, token_expired, token_revoked"),
     (status = 403, body = ErrorBody, description = "session_not_allowed, site_key_not_allowed"),
 ))]
-async fn change_me(State(state): State<AppState>, Now(now): Now, SignedIn(person): SignedIn, Body(form): Body<ChangeMe>) -> Outcome<Answer> {
+async fn change_me(
+    State(state): State<AppState>,
+    Now(now): Now,
+    SignedIn(person): SignedIn,
+    Body(form): Body<ChangeMe>,
+) -> Outcome<Answer> {
     let text = |line: Option<Line<150>>| line.map(|line| line.0);
     let change = ProfileChange { first_name: text(form.first_name), last_name: text(form.last_name), username: text(form.username) };
     if change.username.as_deref() == Some("") {
