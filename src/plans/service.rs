@@ -1,7 +1,7 @@
-//! Edits plans, with a reason and a trace; seeds what is missing.
+//! Edits plans, with a reason and a trace; seeds what is missing; says which plan a signup gets.
 
 use super::{
-    model::{PlanEdit, PlanRecord},
+    model::{Assignment, FALLBACK_PLAN, Plan, PlanEdit, PlanRecord, TRIAL_PLAN},
     rules::{self, EditRefused},
     store,
 };
@@ -12,8 +12,9 @@ use crate::{
     },
     clock::Timestamp,
     db::{MayCollide, StoreError, begin, retried},
+    money::Credits,
 };
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 /// Why a plan was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +52,7 @@ pub struct EditOrder<'a> {
 /// Changes a plan and records it. Accounts on the plan are judged by it from their next request on; what they have
 /// paid for and been granted stays as it was. An edit that changes nothing leaves no trace.
 pub async fn change(pool: &PgPool, order: &EditOrder<'_>, now: Timestamp) -> Result<PlanRecord, PlanError> {
-    retried(async || {
+    retried(|| async move {
         let mut tx = begin(pool).await?;
         let before = store::lock_plan_by_slug(&mut tx, order.slug).await?.ok_or(PlanError::NotFound)?;
         let mut after = rules::edited(&before, order.edit.clone())?;
@@ -79,7 +80,7 @@ pub async fn change(pool: &PgPool, order: &EditOrder<'_>, now: Timestamp) -> Res
 
 /// Adds what is missing of the reference data; what exists is left as it is. Returns how many plans there are now.
 pub async fn seed(pool: &PgPool) -> Result<i64, StoreError> {
-    retried(async || {
+    retried(|| async move {
         let mut tx = begin(pool).await?;
         store::insert_seed(&mut tx).await?;
         let count = store::count_plans(&mut *tx).await?;
@@ -87,4 +88,46 @@ pub async fn seed(pool: &PgPool) -> Result<i64, StoreError> {
         Ok(count)
     })
     .await
+}
+
+/// Why a plan can't be had at signup.
+#[derive(Debug, thiserror::Error)]
+pub enum SignupPlanError {
+    /// Neither the trial nor its fallback can be assigned (A1).
+    #[error("there is no plan to start on")]
+    NoSignupPlan,
+    /// A plan that only a developer assigns, by hand (A3).
+    #[error("the plan is assigned by hand only")]
+    ManualOnly,
+    /// No plan of that word is offered.
+    #[error("no such plan")]
+    Unknown,
+    /// The database could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What every signup starts on, whatever it asked for: the trial, else the free plan (A1).
+///
+/// A plan without credits does not serve: an account never starts with none (A2).
+pub async fn signup_plan_in(connection: &mut PgConnection) -> Result<Plan, SignupPlanError> {
+    for slug in [TRIAL_PLAN, FALLBACK_PLAN] {
+        let plan = store::find_plan_by_slug(&mut *connection, slug).await?;
+        if let Some(plan) = plan.filter(|plan| plan.is_active && plan.credits_per_month > Credits::ZERO) {
+            return Ok(plan);
+        }
+    }
+    Err(SignupPlanError::NoSignupPlan)
+}
+
+/// The paid plan that a signup has in mind (A4): remembered, not assigned. `None` for the plans that signup gives anyway.
+pub async fn intended_plan_in(connection: &mut PgConnection, slug: Option<&str>) -> Result<Option<Plan>, SignupPlanError> {
+    let Some(slug) = slug else { return Ok(None) };
+    let plan = store::find_plan_by_slug(&mut *connection, slug).await?.ok_or(SignupPlanError::Unknown)?;
+    match plan.assignment {
+        Assignment::Signup => Ok(None),
+        Assignment::Manual => Err(SignupPlanError::ManualOnly),
+        Assignment::Payment if plan.is_active => Ok(Some(plan)),
+        Assignment::Payment => Err(SignupPlanError::Unknown),
+    }
 }

@@ -7,7 +7,7 @@ use super::{
     store,
 };
 use crate::{
-    accounts::{self, store::LockedAccount},
+    accounts::{self, store::AccountRow},
     audit::{self, model::Entry},
     clock::Timestamp,
     db::{MayCollide, StoreError, begin, retried},
@@ -45,7 +45,7 @@ impl MayCollide for SiteError {
 
 /// Creates a site. Whoever sees only what was granted to him is granted what he creates.
 pub async fn create(pool: &PgPool, author: &Author<'_>, draft: &Draft, now: Timestamp) -> Result<Site, SiteError> {
-    retried(async || {
+    retried(|| async move {
         let mut tx = begin(pool).await?;
         let account = lock_account_in(&mut tx, author).await?;
         check_room_in(&mut tx, author, account).await?;
@@ -67,7 +67,7 @@ pub async fn create(pool: &PgPool, author: &Author<'_>, draft: &Draft, now: Time
 
 /// Changes a site. A change that changes nothing leaves no trace.
 pub async fn change(pool: &PgPool, author: &Author<'_>, site: SiteId, edit: &SiteEdit, now: Timestamp) -> Result<Site, SiteError> {
-    retried(async || {
+    retried(|| async move {
         let mut tx = begin(pool).await?;
         let before = store::lock_site(&mut tx, author.account, author.sight, site).await?.ok_or(SiteError::NotFound)?;
         let after = store::update_site(&mut tx, author.account, site, edit, now).await?;
@@ -84,7 +84,7 @@ pub async fn change(pool: &PgPool, author: &Author<'_>, site: SiteId, edit: &Sit
 /// Deletes a site so that it can be restored for the account's retention time (H). Its word is free and its keys stop at
 /// once; they stay stopped when it is restored, for what was once given up is not to be trusted again unasked.
 pub async fn delete(pool: &PgPool, author: &Author<'_>, site: SiteId, now: Timestamp) -> Result<DeletedSite, SiteError> {
-    retried(async || {
+    retried(|| async move {
         let mut tx = begin(pool).await?;
         let account = lock_account_in(&mut tx, author).await?;
         let before = store::lock_site(&mut tx, author.account, author.sight, site).await?.ok_or(SiteError::NotFound)?;
@@ -102,7 +102,7 @@ pub async fn delete(pool: &PgPool, author: &Author<'_>, site: SiteId, now: Times
 
 /// Brings a deleted site back, under its old word, if the plan has room and its time is not over.
 pub async fn restore(pool: &PgPool, author: &Author<'_>, site: SiteId, now: Timestamp) -> Result<Site, SiteError> {
-    retried(async || {
+    retried(|| async move {
         let mut tx = begin(pool).await?;
         let account = lock_account_in(&mut tx, author).await?;
         store::lock_deleted_site(&mut tx, author.account, site, now).await?.ok_or(SiteError::NotFound)?;
@@ -120,7 +120,7 @@ pub async fn restore(pool: &PgPool, author: &Author<'_>, site: SiteId, now: Time
 ///
 /// No audit row of its own: the deletion's row named the day, and here that promise is only kept.
 pub async fn purge_deleted(pool: &PgPool, limit: i64, now: Timestamp) -> Result<u64, StoreError> {
-    retried(async || {
+    retried(|| async move {
         let mut tx = begin(pool).await?;
         let purged = store::delete_overdue(&mut tx, limit, now).await?;
         tx.commit().await?;
@@ -130,12 +130,12 @@ pub async fn purge_deleted(pool: &PgPool, limit: i64, now: Timestamp) -> Result<
 }
 
 /// Locks the account, so that he who counts its sites counts alone. Before any site, as the order of locks wants it.
-async fn lock_account_in(connection: &mut PgConnection, author: &Author<'_>) -> Result<LockedAccount, SiteError> {
-    accounts::store::lock_account(connection, author.account).await?.ok_or(SiteError::NotFound)
+async fn lock_account_in(connection: &mut PgConnection, author: &Author<'_>) -> Result<AccountRow, SiteError> {
+    accounts::store::lock_account(connection, author.account).await?.filter(|row| row.deleted_at.is_none()).ok_or(SiteError::NotFound)
 }
 
 /// Whether the locked account's plan, as it is now and not as the gate saw it, has room for one more site.
-async fn check_room_in(connection: &mut PgConnection, author: &Author<'_>, account: LockedAccount) -> Result<(), SiteError> {
+async fn check_room_in(connection: &mut PgConnection, author: &Author<'_>, account: AccountRow) -> Result<(), SiteError> {
     let limit = match account.plan {
         Some(plan) => Some(plans::store::get_plan(&mut *connection, plan).await?.max_sites),
         None => None,

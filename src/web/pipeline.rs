@@ -77,12 +77,18 @@ impl Limit {
 
 /// For everybody; counted by client address.
 pub fn open(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -> OpenApiRouter<AppState> {
+    if is_empty(&routes) {
+        return routes;
+    }
     routes.route_layer(from_fn_with_state((state.clone(), limit), throttle_address))
 }
 
 /// For persons with a token, whatever their account's state: they must be able to see what they owe and pay it.
 /// A site key passes the gate here too (requirements E).
 pub fn signed_in(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -> OpenApiRouter<AppState> {
+    if is_empty(&routes) {
+        return routes;
+    }
     routes.route_layer(
         ServiceBuilder::new()
             .layer(from_fn_with_state((state.clone(), limit), authenticate)) // who are you?       401, 403
@@ -93,12 +99,20 @@ pub fn signed_in(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState
 
 /// For tenants that may act. The limit comes before the gate, because every request counts (requirements F).
 pub fn tenant(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -> OpenApiRouter<AppState> {
+    if is_empty(&routes) {
+        return routes;
+    }
     routes.route_layer(
         ServiceBuilder::new()
             .layer(from_fn_with_state((state.clone(), limit), authenticate)) // who are you?       401, 403
             .layer(from_fn_with_state((state.clone(), limit), throttle)) // how fast?          429
             .layer(from_fn_with_state(state.clone(), admit)), // may you act now?   402, 403
     )
+}
+
+/// A room that has no routes yet; the router refuses to put a layer on nothing.
+fn is_empty(routes: &OpenApiRouter<AppState>) -> bool {
+    routes.get_openapi().paths.paths.is_empty()
 }
 
 async fn authenticate(State((state, limit)): State<(AppState, Limit)>, request: Request, next: Next) -> Response {
@@ -306,7 +320,9 @@ fn seal(mut response: Response, request_id: &str, shape: Shape, env: crate::conf
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
-    let mut default = |name: HeaderName, value: &'static str| drop(headers.entry(name).or_insert(HeaderValue::from_static(value)));
+    let mut default = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
     default(header::CACHE_CONTROL, "no-store");
     default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
