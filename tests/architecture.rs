@@ -18,7 +18,8 @@ const ROOMS: [&str; 14] = [
 ];
 
 /// Imports of a room further right: the importing file, the room, the reason.
-const ROOMS_EXEMPT: &[(&str, &str, &str)] = &[];
+const ROOMS_EXEMPT: &[(&str, &str, &str)] =
+    &[("gate/routes.rs", "throttle", "attempts are counted per e-mail address too, and only the body of a login tells it")];
 
 /// Imports of a higher floor: the importing file, the imported one, the reason.
 const FLOORS_EXEMPT: &[(&str, &str, &str)] = &[];
@@ -33,7 +34,7 @@ const UNCHECKED_EXEMPT: &[(&str, &str)] = &[
 ];
 
 /// Files that are too long.
-const LINES_EXEMPT: &[(&str, &str)] = &[];
+const LINES_EXEMPT: &[(&str, &str)] = &[("web/problem.rs", "the one page from error to status, code and sentence: it grows with the rooms")];
 
 /// What a file may touch, lowest first. A file imports its own floor and those below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,5 +1,7 @@
 //! The API as its clients see it: every test talks to the production router, on a database of its own.
 
 mod auth;
+mod plans;
 mod registration;
+mod sites;
 mod support;
