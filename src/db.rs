@@ -169,6 +169,25 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<usize, DatabaseError>
     Ok(after.saturating_sub(before))
 }
 
+/// Inserts the reference data that is missing; what is there stays as it is. Returns how many rows were added.
+pub async fn seed(pool: &PgPool) -> Result<u64, DatabaseError> {
+    Ok(sqlx::raw_sql(include_str!("../migrations/0009_seed.sql")).execute(pool).await?.rows_affected())
+}
+
+/// Makes a database on a server of our own, unless it is there.
+pub async fn create_if_missing(server: &PgConnectOptions, database: &str) -> Result<(), DatabaseError> {
+    let mut connection = PgConnection::connect_with(server).await.map_err(DatabaseError::Connect)?;
+    let statement = format!("create database \"{}\"", database.replace('"', "\"\""));
+    match sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await {
+        Ok(_) => {}
+        // 42P04: it is there. 23505: another process makes it at this moment.
+        Err(error) if error.as_database_error().and_then(|database| database.code()).is_some_and(|code| matches!(&*code, "42P04" | "23505")) => {}
+        Err(error) => return Err(error.into()),
+    }
+    connection.close().await?;
+    Ok(())
+}
+
 /// Whether every migration of this program is applied; an error when the database is newer.
 pub async fn is_current(connection: &mut PgConnection) -> Result<bool, DatabaseError> {
     let applied = applied_versions(connection).await?;

@@ -24,5 +24,8 @@ pub mod gate;
 pub mod throttle;
 pub mod system;
 
+pub mod jobs;
 pub mod router;
+pub mod server;
+pub mod telemetry;
 pub mod web;

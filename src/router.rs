@@ -70,7 +70,7 @@ pub fn build(state: &AppState) -> (App, OpenApi) {
         .split_for_parts();
     let document = system::document::finish(document);
     let router = api
-        .merge(system::routes::docs(&document)) // api/docs, api/redoc, api/schema, api/v1/openapi.json
+        .merge(open(system::routes::docs(&document).into(), Limit::of(Scope::System), state)) // api/docs, api/redoc, api/schema, api/v1/openapi.json
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async |_: Request| StatusCode::METHOD_NOT_ALLOWED)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -10,6 +10,7 @@ use crate::{
         self,
         model::{Entry, Origin},
     },
+    auth,
     clock::Timestamp,
     db::{self, MayCollide, StoreError},
     ids::{AccountId, UserId},
@@ -196,6 +197,20 @@ pub async fn restore(pool: &PgPool, account: AccountId, origin: &Origin, now: Ti
     store::mark_restored(&mut tx, account, now).await.map_err(|error| if error.is_constraint("accounts_slug_key") { AccountError::NotRestorable } else { error.into() })?;
     record_in(&mut tx, account, "account.restored", json!({}), None, origin, now).await?;
     Ok(tx.commit().await.map_err(StoreError::from)?)
+}
+
+/// Purges accounts whose time to come back is over (H): everything personal goes, financial records stay. Gives how many.
+pub async fn purge_deleted(pool: &PgPool, now: Timestamp) -> Result<usize, AccountError> {
+    let mut purged = 0;
+    loop {
+        let mut tx = db::begin(pool).await?;
+        let Some(account) = store::lock_purgeable(&mut tx, now).await? else { return Ok(purged) };
+        auth::store::anonymise_users(&mut tx, account, now).await?;
+        store::anonymise(&mut tx, account, now).await?;
+        record_in(&mut tx, account, "account.purged", json!({}), None, &Origin::system(), now).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        purged += 1;
+    }
 }
 
 /// Records what the calendar has decided (B5): trials and grace times that are over, cancellations that are due. Each account

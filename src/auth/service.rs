@@ -122,6 +122,13 @@ pub struct Proof {
     new_hash: Option<String>,
 }
 
+impl Proof {
+    /// Whose password it was.
+    pub fn holder(&self) -> Holder {
+        self.compared.holder
+    }
+}
+
 /// Compares address and password. Slow by design; call it before a transaction begins.
 ///
 /// A user who does not exist, one who may not log in and a wrong password take the same time and give the same answer.

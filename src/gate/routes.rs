@@ -33,7 +33,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Registration and login.
 pub fn sign_in() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(register)).routes(routes!(log_in))
+    OpenApiRouter::new().routes(routes!(register)).routes(routes!(log_in)).routes(routes!(restore))
 }
 
 /// Who am I?
@@ -182,4 +182,34 @@ fn count_address(state: &AppState, email: &Email) -> Outcome<()> {
 fn device(origin: &Origin, headers: &HeaderMap) -> Device {
     let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("");
     Device::new(origin.client_address.as_deref(), user_agent)
+}
+
+crate::request_body! { Ignored:
+    /// Who takes his account back.
+    pub struct RestoreBody {
+        /// An owner's address.
+        email: Email,
+        /// His password.
+        password: Password,
+    }
+}
+
+/// Takes a deleted account back, by an owner's address and password: no token of a deleted account opens anything.
+#[utoipa::path(post, path = "/account/restore", tag = "account", request_body = RestoreBody, responses(
+    (status = 200, body = Envelope<Restored>),
+    (status = 401, body = ErrorBody, description = "invalid_credentials"),
+    (status = 404, body = ErrorBody, description = "not_found: the account is not deleted"),
+    (status = 409, body = ErrorBody, description = "not_restorable"),
+))]
+async fn restore(State(state): State<AppState>, Now(now): Now, Source(origin): Source, Body(body): Body<RestoreBody>) -> Outcome<Answer> {
+    count_address(&state, &body.email)?;
+    service::restore(state.desk(), (&body.email, &body.password), &origin, now).await?;
+    Ok(Answer::ok(Restored { restored: true }).message("The account is back; sign in."))
+}
+
+/// An account that is back.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Restored {
+    /// Always true.
+    pub restored: bool,
 }

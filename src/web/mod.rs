@@ -1,6 +1,7 @@
 //! What all routes share. Speaks HTTP, decides nothing.
 
 pub mod caller;
+pub mod door;
 pub mod envelope;
 pub mod extract;
 pub mod field;

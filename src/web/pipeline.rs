@@ -1,6 +1,7 @@
 //! The doors, and what is asked at each. Read each function top to bottom: this is the order in which a request is asked.
 
 use super::{
+    door::{Door, mark},
     envelope::{Unsealed, Unwritable, expired_cookies},
     problem::{Outcome, Problem, Shape},
 };
@@ -77,19 +78,13 @@ impl Limit {
 
 /// For everybody; counted by client address.
 pub fn open(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -> OpenApiRouter<AppState> {
-    if is_empty(&routes) {
-        return routes;
-    }
-    routes.route_layer(from_fn_with_state((state.clone(), limit), throttle_address))
+    mark(routes, Door::Open, |method| limit.scope(method)).route_layer(from_fn_with_state((state.clone(), limit), throttle_address))
 }
 
 /// For persons with a token, whatever their account's state: they must be able to see what they owe and pay it.
 /// A site key passes the gate here too (requirements E).
 pub fn signed_in(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -> OpenApiRouter<AppState> {
-    if is_empty(&routes) {
-        return routes;
-    }
-    routes.route_layer(
+    mark(routes, Door::SignedIn, |method| limit.scope(method)).route_layer(
         ServiceBuilder::new()
             .layer(from_fn_with_state((state.clone(), limit), authenticate)) // who are you?       401, 403
             .layer(from_fn_with_state((state.clone(), limit), throttle)) // how fast?          429
@@ -99,20 +94,12 @@ pub fn signed_in(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState
 
 /// For tenants that may act. The limit comes before the gate, because every request counts (requirements F).
 pub fn tenant(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -> OpenApiRouter<AppState> {
-    if is_empty(&routes) {
-        return routes;
-    }
-    routes.route_layer(
+    mark(routes, Door::Tenant, |method| limit.scope(method)).route_layer(
         ServiceBuilder::new()
             .layer(from_fn_with_state((state.clone(), limit), authenticate)) // who are you?       401, 403
             .layer(from_fn_with_state((state.clone(), limit), throttle)) // how fast?          429
             .layer(from_fn_with_state(state.clone(), admit)), // may you act now?   402, 403
     )
-}
-
-/// A room that has no routes yet; the router refuses to put a layer on nothing.
-fn is_empty(routes: &OpenApiRouter<AppState>) -> bool {
-    routes.get_openapi().paths.paths.is_empty()
 }
 
 async fn authenticate(State((state, limit)): State<(AppState, Limit)>, request: Request, next: Next) -> Response {

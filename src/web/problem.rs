@@ -13,9 +13,10 @@ use crate::{
     idempotency::service::KeyError,
     plans::{rules::EditRefused, service::PlanError},
     sites::{rules::LimitReached, service::SiteError},
+    system::service::NotReady,
     gate::{
         rules::Refusal,
-        service::{KeyRefused, NotAdmitted},
+        service::{KeyRefused, NotAdmitted, RestoreError},
     },
 };
 use axum::{
@@ -454,6 +455,30 @@ impl From<SiteError> for Problem {
             SiteError::SlugTaken => Self::invalid_field("slug", "Another site of this account has this slug; choose another."),
             SiteError::SlugTakenMeanwhile => Self::conflict("slug_taken", "Another site has this site's slug by now; delete that one first."),
             SiteError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotReady> for Problem {
+    fn from(not_ready: NotReady) -> Self {
+        match not_ready {
+            NotReady::Draining => Self::busy("draining", "This server is stopping; ask another, or try again in a moment."),
+            NotReady::Late | NotReady::Store(_) => Self::busy("database_unavailable", "The database does not answer; try again in a moment."),
+            NotReady::Schema(error) => {
+                tracing::error!(reason = %error, "the schema can't be read");
+                Self::busy("database_unavailable", "The database does not answer; try again in a moment.")
+            }
+            NotReady::Outdated => Self::busy("schema_outdated", "The database lacks migrations of this program; run `igny8 migrate`."),
+        }
+    }
+}
+
+impl From<RestoreError> for Problem {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Login(error) => error.into(),
+            RestoreError::NotOwner => Self::forbidden("role_required", "Only an owner can restore the account."),
+            RestoreError::Account(error) => error.into(),
         }
     }
 }

@@ -1,0 +1,75 @@
+//! The night porter: what nobody asks for and still must be done, once a minute.
+//!
+//! Nothing depends on it being in time: whether an account may act is decided at the request (B5). A job that fails is
+//! told in the log and tried again at the next round.
+
+use crate::{accounts, clock::Timestamp, period::days, sites, state::AppState};
+use std::{pin::Pin, time::Duration};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// From one round to the next.
+pub const ROUND: Duration = Duration::from_secs(60);
+
+/// What a job says of how it went; an error is a sentence for the log.
+type Done = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// One thing to do in each round.
+struct Job {
+    /// The name that the log uses: room and verb.
+    name: &'static str,
+    run: fn(AppState, Timestamp) -> Done,
+}
+
+/// All of them, in the order they are done. New ones are added here.
+const JOBS: &[Job] = &[
+    Job { name: "throttle.sweep", run: |state, _| Box::pin(async move { Ok(state.throttle.sweep()) }) },
+    Job { name: "accounts.end_periods", run: |state, now| Box::pin(end_periods(state, now)) },
+    Job { name: "accounts.purge", run: |state, now| Box::pin(purge_accounts(state, now)) },
+    Job { name: "sites.purge", run: |state, now| Box::pin(purge_sites(state, now)) },
+];
+
+/// Sites purged in one round at the most.
+const SITES_PURGED_MAX: i64 = 1_000;
+
+async fn end_periods(state: AppState, now: Timestamp) -> Result<(), String> {
+    let changed = accounts::life::end_periods(&state.pool, days(state.config.grace_days), now).await.map_err(|error| error.to_string())?;
+    if changed > 0 {
+        tracing::info!(changed, "periods ended");
+    }
+    Ok(())
+}
+
+async fn purge_accounts(state: AppState, now: Timestamp) -> Result<(), String> {
+    accounts::life::purge_deleted(&state.pool, now).await.map(drop).map_err(|error| error.to_string())
+}
+
+async fn purge_sites(state: AppState, now: Timestamp) -> Result<(), String> {
+    sites::service::purge_deleted(&state.pool, SITES_PURGED_MAX, now).await.map(drop).map_err(|error| error.to_string())
+}
+
+/// Does all jobs every `round`, the first time at once, until `stop`. A job that has begun is finished.
+pub async fn run(state: AppState, round: Duration, stop: CancellationToken) {
+    let mut rounds = interval(round);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    while stop.run_until_cancelled(rounds.tick()).await.is_some() {
+        do_all(&state, JOBS, &stop).await;
+    }
+}
+
+async fn do_all(state: &AppState, jobs: &[Job], stop: &CancellationToken) {
+    for job in jobs {
+        if stop.is_cancelled() {
+            return;
+        }
+        // In a task of its own, which a drain waits for: a panic ends this job only.
+        let doing = (job.run)(state.clone(), state.clock.now());
+        let done = tokio::spawn(state.tasks.track_future(doing)).await;
+        let failure = match done {
+            Ok(Ok(())) => continue,
+            Ok(Err(sentence)) => sentence,
+            Err(panic) => panic.to_string(),
+        };
+        tracing::error!(job = job.name, reason = failure, "a job failed; it is tried again in the next round");
+    }
+}

@@ -1,0 +1,96 @@
+//! Reads across all rooms, in one snapshot, and changes nothing.
+
+use super::{
+    model::{Law, State, Violation},
+    store,
+};
+use crate::db::{self, DatabaseError, StoreError};
+use sqlx::{PgConnection, PgPool};
+use std::time::Duration;
+
+/// A database that takes longer to answer nothing is not ready.
+const READY_WITHIN: Duration = Duration::from_millis(500);
+/// Accounts that `state` lists.
+const ACCOUNTS_LISTED_MAX: i64 = 50;
+
+/// Why no request should be sent here now.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// The server was told to stop.
+    #[error("the server is stopping")]
+    Draining,
+    /// The database takes too long.
+    #[error("the database did not answer in time")]
+    Late,
+    /// The database can't be asked.
+    #[error("the database is away")]
+    Store(#[from] StoreError),
+    /// The schema can't be read.
+    #[error("the schema can't be read")]
+    Schema(#[source] DatabaseError),
+    /// Migrations are missing.
+    #[error("the database's schema is older than this program")]
+    Outdated,
+}
+
+/// Whether the database answers within half a second and has all of this program's migrations.
+///
+/// A newer schema is fine here, unlike at start: while a newer program is rolled out, the old one goes on serving.
+///
+/// # Errors
+///
+/// What is in the way.
+pub async fn readiness(pool: &PgPool) -> Result<(), NotReady> {
+    let asked = async {
+        let mut connection = pool.acquire().await.map_err(StoreError::from)?;
+        store::ping(&mut connection).await?;
+        match db::is_current(&mut connection).await {
+            Ok(true) | Err(DatabaseError::Newer { .. }) => Ok(()),
+            Ok(false) => Err(NotReady::Outdated),
+            Err(error) => Err(NotReady::Schema(error)),
+        }
+    };
+    tokio::time::timeout(READY_WITHIN, asked).await.map_err(|_| NotReady::Late)?
+}
+
+/// Everything that breaks one of the ten laws; empty when all is well.
+///
+/// All laws see the same instant, so that it may run beside a serving process.
+///
+/// # Errors
+///
+/// When the database can't be asked.
+pub async fn verify(pool: &PgPool) -> Result<Vec<Violation>, StoreError> {
+    let mut transaction = db::begin(pool).await?;
+    store::mark_snapshot(&mut transaction).await?;
+    let violations = violations_in(&mut transaction).await?;
+    transaction.rollback().await?;
+    Ok(violations)
+}
+
+/// Plans, accounts, counts, and what breaks a law, all of the same instant.
+///
+/// # Errors
+///
+/// When the database can't be asked.
+pub async fn state(pool: &PgPool) -> Result<State, StoreError> {
+    let mut transaction = db::begin(pool).await?;
+    store::mark_snapshot(&mut transaction).await?;
+    let state = State {
+        plans: store::list_plans(&mut transaction).await?,
+        accounts: store::list_accounts(&mut transaction, ACCOUNTS_LISTED_MAX).await?,
+        counts: store::get_counts(&mut transaction).await?,
+        violations: violations_in(&mut transaction).await?,
+    };
+    transaction.rollback().await?;
+    Ok(state)
+}
+
+async fn violations_in(connection: &mut PgConnection) -> Result<Vec<Violation>, StoreError> {
+    let mut violations = Vec::new();
+    for &law in Law::ALL {
+        let findings = store::list_findings(connection, law).await?;
+        violations.extend(findings.into_iter().map(|finding| Violation { law, account: finding.account, detail: finding.detail }));
+    }
+    Ok(violations)
+}
