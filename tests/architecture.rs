@@ -94,10 +94,10 @@ struct Source {
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut sources = files_below(&root, "rs").into_iter().map(|path| {
-        let text = fs::read_to_string(&path).unwrap();
+        let text = fs::read_to_string(&path).expect("a readable source");
         let tests_at = text.find("\n#[cfg(test)]\nmod ").unwrap_or(text.len());
         let (code, texts) = take_apart(&text[..tests_at]);
-        let path = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+        let path = path.strip_prefix(&root).expect("below src").to_str().expect("a plain name").replace('\\', "/");
         Source { path, text, code, texts }
     });
     let sources = sources.by_ref().collect::<Vec<_>>();
@@ -107,7 +107,7 @@ fn sources() -> Vec<Source> {
 
 fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a readable folder")) {
         let path = entry.path();
         if path.is_dir() {
             found.extend(files_below(&path, extension));

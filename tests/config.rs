@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 /// Variables of `.env.example`: name, value, and the line before it.
 fn example() -> Vec<(String, String, String)> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example")).unwrap();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example")).expect("a readable .env.example");
     let mut variables = Vec::new();
     let mut before = "";
     for line in text.lines() {
