@@ -143,8 +143,9 @@ fn take_apart(text: &str) -> (String, Vec<String>) {
             texts.push(chars[at + 1..closed.min(chars.len())].iter().collect());
             (closed + 1).min(chars.len())
         } else if c == '\'' && (chars.get(at + 2) == Some(&'\'') || chars.get(at + 1) == Some(&'\\')) {
-            // A character; a lifetime has no quote two places on.
-            (at + 3..chars.len()).find(|i| chars[i - 1] == '\'' && chars[i - 2] != '\\' || chars[i - 1] == '\'' && chars[i - 3] == '\\').unwrap_or(chars.len())
+            // A character; a lifetime has no quote two places on. What is escaped may be a quote itself.
+            let inside = if chars.get(at + 1) == Some(&'\\') { at + 3 } else { at + 2 };
+            (inside..chars.len()).find(|i| chars[*i] == '\'').map_or(chars.len(), |i| i + 1)
         } else {
             code.push(c);
             at += 1;

@@ -515,7 +515,7 @@ async fn e_a_suspended_customer_sees_his_sites_but_changes_none_and_his_key_has_
 
     set_status(&app, &ana, "suspended").await;
 
-    assert_eq!(seen(&app, &ana).await, [site.clone()]);
+    assert_eq!(seen(&app, &ana).await, std::slice::from_ref(&site));
     let change = app.patch(&path(&site)).bearer(&ana.access).json(json!({"name": "New"})).send().await.expect(403);
     let by_key = app.get(SITES).key(&key).send().await.expect(403);
     assert_eq!(codes(&[&change, &by_key]), ["account_suspended", "account_suspended"]);
