@@ -21,12 +21,12 @@ const fn variable(name: &'static str, default: &'static str) -> Variable {
 pub const VARIABLES: &[Variable] = &[
     variable("BIND_ADDR", "127.0.0.1:8010"),
     variable("PUBLIC_URL", ""),
+    variable("APP_ENV", "development"),
     variable("DATABASE_URL", ""),
     variable("DATABASE_MIGRATE_URL", ""),
     variable("DATABASE_POOL_SIZE", "16"),
     variable("DATA_DIR", ".data"),
     variable("PG_BIN_DIR", ""),
-    variable("APP_ENV", "development"),
     variable("JWT_SECRET_KEY", ""),
     variable("JWT_PREVIOUS_SECRET_KEYS", ""),
     variable("CORS_ALLOWED_ORIGINS", ""),

@@ -7,12 +7,12 @@ const LIST: &str = "/api/v1/auth/plans/";
 const ADMINISTRATION: &str = "/api/v1/billing/admin/plans/";
 
 fn slugs(list: &Value) -> Vec<&str> {
-    list["results"].as_array().unwrap().iter().map(|plan| plan["slug"].as_str().unwrap()).collect()
+    list["results"].as_array().expect("a list").iter().map(|plan| plan["slug"].as_str().expect("a word")).collect()
 }
 
 async fn audit_rows(app: &TestApp, target: &str) -> Vec<(String, Value, Value, Option<String>)> {
     let rows = sqlx::query_as("select actor, before, after, reason from audit_log where target = $1 order by audit_id");
-    rows.bind(target).fetch_all(app.pool()).await.unwrap()
+    rows.bind(target).fetch_all(app.pool()).await.expect("the audit log")
 }
 
 #[tokio::test]

@@ -23,15 +23,15 @@ fn codes(replies: &[&Reply]) -> Vec<String> {
 
 async fn put_on_plan(app: &TestApp, session: &Session, slug: &str) {
     let update = sqlx::query("update accounts set plan_id = (select plan_id from plans where slug = $2) where account_id = $1");
-    update.bind(session.account_id).bind(slug).execute(app.pool()).await.unwrap();
+    update.bind(session.account_id).bind(slug).execute(app.pool()).await.expect("the statement runs");
 }
 
 async fn set_role(app: &TestApp, session: &Session, role: &str) {
-    sqlx::query("update users set role = $2 where user_id = $1").bind(session.user_id).bind(role).execute(app.pool()).await.unwrap();
+    sqlx::query("update users set role = $2 where user_id = $1").bind(session.user_id).bind(role).execute(app.pool()).await.expect("the statement runs");
 }
 
 async fn set_status(app: &TestApp, session: &Session, status: &str) {
-    sqlx::query("update accounts set status = $2 where account_id = $1").bind(session.account_id).bind(status).execute(app.pool()).await.unwrap();
+    sqlx::query("update accounts set status = $2 where account_id = $1").bind(session.account_id).bind(status).execute(app.pool()).await.expect("the statement runs");
 }
 
 async fn create(app: &TestApp, session: &Session, name: &str) -> Value {
@@ -40,7 +40,7 @@ async fn create(app: &TestApp, session: &Session, name: &str) -> Value {
 
 async fn mint(app: &TestApp, session: &Session, site: &Value) -> String {
     let reply = app.post(&key_path(site)).bearer(&session.access).send().await.expect(201);
-    reply.data()["key"].as_str().unwrap().to_owned()
+    reply.data()["key"].as_str().expect("a key").to_owned()
 }
 
 async fn delete(app: &TestApp, session: &Session, site: &Value) -> Reply {
@@ -53,14 +53,14 @@ async fn restore(app: &TestApp, session: &Session, site: &Value) -> Reply {
 
 async fn seen(app: &TestApp, session: &Session) -> Vec<Value> {
     let reply = app.get(SITES).bearer(&session.access).send().await.expect(200);
-    let ids = reply.body["results"].as_array().unwrap().iter().map(|site| site["id"].clone()).collect::<Vec<_>>();
+    let ids = reply.body["results"].as_array().expect("a list").iter().map(|site| site["id"].clone()).collect::<Vec<_>>();
     assert_eq!(reply.body["count"], json!(ids.len()));
     ids
 }
 
 async fn audit_actions(app: &TestApp, site: &Value) -> Vec<String> {
     let actions = sqlx::query_scalar("select action from audit_log where target = $1 order by audit_id");
-    actions.bind(format!("site:{site}")).fetch_all(app.pool()).await.unwrap()
+    actions.bind(format!("site:{site}")).fetch_all(app.pool()).await.expect("the audit log")
 }
 
 #[tokio::test]
@@ -515,7 +515,7 @@ async fn e_a_suspended_customer_sees_his_sites_but_changes_none_and_his_key_has_
 
     set_status(&app, &ana, "suspended").await;
 
-    assert_eq!(seen(&app, &ana).await, [site.clone()]);
+    assert_eq!(seen(&app, &ana).await, std::slice::from_ref(&site));
     let change = app.patch(&path(&site)).bearer(&ana.access).json(json!({"name": "New"})).send().await.expect(403);
     let by_key = app.get(SITES).key(&key).send().await.expect(403);
     assert_eq!(codes(&[&change, &by_key]), ["account_suspended", "account_suspended"]);
