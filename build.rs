@@ -3,7 +3,8 @@
 //! What it tells belongs to the moment it ran. It runs again when a file that enters the binary changes, when git's
 //! idea of the current commit changes, or when one of the variables below does; else `cargo build` stays a no-op.
 //!
-//! * `IGNY8_GIT_COMMIT`: the commit, where the sources come without `.git` (the container image). It wins over git.
+//! * `IGNY8_GIT_COMMIT`: the commit, where the sources come without `.git` (the container image). In a clone git is
+//!   asked instead: cargo hands this script's results to the programs it runs, and they may run cargo in their turn.
 //! * `SOURCE_DATE_EPOCH`: the build time in seconds since 1970, for reproducible builds.
 #![allow(clippy::disallowed_methods, reason = "a build script reads the environment and stamps the time")]
 
@@ -30,9 +31,9 @@ fn main() {
     if is_clone {
         watch_head(&root);
     }
-    let given = env::var("IGNY8_GIT_COMMIT").ok().filter(|commit| is_object_name(commit));
-    let from_git = || git(&root, &["rev-parse", "--verify", "HEAD"]).filter(|commit| is_object_name(commit));
-    let commit = given.or_else(|| if is_clone { from_git() } else { None });
+    let from_git = if is_clone { git(&root, &["rev-parse", "--verify", "HEAD"]) } else { None };
+    let commit =
+        from_git.or_else(|| env::var("IGNY8_GIT_COMMIT").ok()).filter(|commit| is_object_name(commit));
     let dirty = match (&commit, is_clone) {
         (None, _) => true, // nobody vouches for these sources
         (Some(_), false) => false,

@@ -46,6 +46,8 @@ create table subscription_periods (
     lapsed_from     timestamptz,
     -- The payment that bought it; null for trials and manual periods. Foreign key in 0006.
     payment_id      bigint,
+    -- That payment's own reference, as the bank gave it.
+    external_payment_id text,
     created_at      timestamptz not null,
     primary key (account_id, period_seq),
     constraint subscription_periods_seq_range check (period_seq >= 1),
@@ -53,6 +55,7 @@ create table subscription_periods (
     constraint subscription_periods_amounts check (price >= 0 and credits >= 0),
     constraint subscription_periods_finite check (isfinite(starts_at) and isfinite(ends_at) and isfinite(planned_ends_at)),
     constraint subscription_periods_order check (starts_at <= ends_at and ends_at <= planned_ends_at),
+    constraint subscription_periods_payment_whole check ((payment_id is null) = (external_payment_id is null)),
     constraint subscription_periods_lapse_before check (lapsed_from < starts_at),
     -- B4: the database itself refuses an overlap. The account as a one-point range needs no btree_gist, which not every
     -- Postgres build ships.

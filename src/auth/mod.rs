@@ -1,6 +1,14 @@
 //! Who are you? People prove it by password and then by token; a token names a session, and the session is asked each
 //! time, so that revoking works at once.
+//!
+//! The room owns users, sessions and refresh tokens. Three files are named by their noun: `passwords` and `tokens` stand
+//! on the floor of the rules, `authenticator` on that of the services.
 
+pub mod authenticator;
 pub mod model;
-pub mod service;
+pub mod passwords;
 pub mod routes;
+pub mod rules;
+pub mod service;
+pub mod store;
+pub mod tokens;

@@ -1,8 +1,6 @@
 //! Who somebody is: roles, addresses, sessions, tokens.
 
-use crate::{
-    ids::{AccountId, SessionId, UserId},
-};
+use crate::ids::{AccountId, SessionId, UserId};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
@@ -154,6 +152,160 @@ pub struct TokenPair {
     pub access_expires_at: DateTime<Utc>,
     /// When `refresh` stops working.
     pub refresh_expires_at: DateTime<Utc>,
+}
+
+/// A line of text of at most `MAX` characters after trimming, empty or not, without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String)]
+pub struct Line<const MAX: usize>(pub String);
+
+impl<'de, const MAX: usize> Deserialize<'de> for Line<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?.trim().to_owned();
+        if text.chars().count() > MAX {
+            return Err(D::Error::custom(format!("use at most {MAX} characters")));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(D::Error::custom("control characters can't be used here"));
+        }
+        Ok(Line(text))
+    }
+}
+
+impl<const MAX: usize> Line<MAX> {
+    /// The text, unless it is empty.
+    pub fn filled(self) -> Option<String> {
+        Some(self.0).filter(|text| !text.is_empty())
+    }
+}
+
+/// How much work one password hash is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashingCost {
+    /// KiB of memory.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+}
+
+impl HashingCost {
+    /// What production uses; one lane.
+    pub const PRODUCTION: HashingCost = HashingCost { memory_kib: 19_456, passes: 2 };
+    /// The least that the algorithm takes: for tests, which hash a lot and keep nothing.
+    pub const TESTS: HashingCost = HashingCost { memory_kib: 8, passes: 1 };
+}
+
+/// How long a login lasts without being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// Seven days.
+    Usual,
+    /// Twenty days: "remember me".
+    Remembered,
+}
+
+/// Where a session was started, so that its owner recognises it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// The client's address.
+    pub client_address: String,
+    /// The program, as it names itself; at most 400 characters.
+    pub user_agent: String,
+}
+
+impl Device {
+    /// Cuts what is too long to be kept.
+    pub fn new(client_address: Option<&str>, user_agent: &str) -> Self {
+        let cut = |text: &str, chars_max: usize| text.chars().take(chars_max).collect();
+        Device { client_address: cut(client_address.unwrap_or(""), 64), user_agent: cut(user_agent, 400) }
+    }
+}
+
+/// What a new session is to be like.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// How long it lasts.
+    pub stay: Stay,
+    /// Where it was started.
+    pub device: Device,
+}
+
+/// Whom a token is issued to, as he stands now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// He.
+    pub user: UserId,
+    /// His account.
+    pub account: Option<AccountId>,
+    /// His role.
+    pub role: Role,
+}
+
+/// A session that was just started.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The session.
+    pub session: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Its first tokens.
+    pub tokens: TokenPair,
+}
+
+/// A login session, as its owner sees it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SessionView {
+    /// To end it by.
+    pub id: SessionId,
+    /// Whether this request came by it.
+    pub is_current: bool,
+    /// Whether it was asked to last longer.
+    pub remember_me: bool,
+    /// The address it was started from.
+    pub client_address: String,
+    /// The program, as it named itself.
+    pub user_agent: String,
+    /// When it was started.
+    pub created_at: DateTime<Utc>,
+    /// When it was last used to get new tokens.
+    pub last_refreshed_at: DateTime<Utc>,
+    /// When it ends unless it is used.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// A user who is about to exist.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// His account.
+    pub account: AccountId,
+    /// His address.
+    pub email: Email,
+    /// His name for himself.
+    pub username: String,
+    /// Given name, or nothing.
+    pub first_name: String,
+    /// Family name, or nothing.
+    pub last_name: String,
+    /// What he may do.
+    pub role: Role,
+    /// Whether the old system's flag is set; grants nothing beyond the role.
+    pub is_superuser: bool,
+    /// When his address was proven.
+    pub email_verified_at: Option<DateTime<Utc>>,
+    /// His password, hashed.
+    pub password_hash: String,
+}
+
+/// What a user changes of himself; nothing given, nothing changed.
+#[derive(Clone, Debug, Default)]
+pub struct ProfileChange {
+    /// Given name.
+    pub first_name: Option<String>,
+    /// Family name.
+    pub last_name: Option<String>,
+    /// His name for himself.
+    pub username: Option<String>,
 }
 
 #[cfg(test)]

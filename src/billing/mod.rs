@@ -1,3 +1,10 @@
 //! Money in. An invoice says what is owed; a confirmed payment is the only thing that starts or renews paid time.
+//!
+//! A confirmation is one transaction: payment, period, credits, account, invoice, audit. The bank's reference counts once,
+//! whoever sends it how often.
 
+pub mod model;
 pub mod routes;
+pub mod rules;
+pub mod service;
+pub mod store;

@@ -2,11 +2,21 @@
 
 use super::{
     database::{self, Database},
-    failure::Failure,
+    failure::{Failure, whole},
     output::Output,
     serve,
 };
-use igny8::{auth::model::Email, config::Config, db, state::AppState};
+use igny8::{
+    accounts::staff::{self, Developer, DeveloperError, SYSTEM_SLUG},
+    auth::{
+        model::{Email, Password},
+        passwords::NewPassword,
+        service::Desk,
+    },
+    config::Config,
+    db,
+    state::AppState,
+};
 use secrecy::SecretString;
 use std::io::Read as _;
 
@@ -51,18 +61,24 @@ pub(crate) async fn create_admin(config: Config, email: &str, output: Output) ->
         Err(failure) => Err(failure),
     };
     database.close().await;
-    created?;
-    output.either(&serde_json::json!({ "email": email.as_str(), "role": "developer" }), || format!("{} is a developer and can sign in", email.as_str()));
+    let created = created?;
+    let facts = serde_json::json!({ "email": email.as_str(), "role": "developer", "user_id": created.user, "account_id": created.account });
+    output.either(&facts, || format!("{} is a developer of {SYSTEM_SLUG} (account {}).", email.as_str(), created.account));
     Ok(())
 }
 
-/// MERGE (auth): this becomes the call of `accounts::service::create_developer`, with `Origin::cli()` and the clock's now.
-async fn create_developer(_state: &AppState, _email: &Email, _password: &SecretString) -> Result<(), Failure> {
-    Err(Failure::failed("create-admin is not built in yet"))
+async fn create_developer(state: &AppState, email: &Email, password: &NewPassword) -> Result<Developer, Failure> {
+    let desk = Desk { pool: &state.pool, authenticator: &state.authenticator, config: &state.config };
+    staff::create_developer(desk, email, password, state.clock.now()).await.map_err(|error| match error {
+        DeveloperError::Password(_) => Failure::misused(whole(&error)),
+        DeveloperError::EmailTaken | DeveloperError::NoPlan | DeveloperError::SlugTaken | DeveloperError::Hashing(_) | DeveloperError::Store(_) => {
+            Failure::failed(whole(&error))
+        }
+    })
 }
 
 /// One line, without its end.
-fn password_from_stdin() -> Result<SecretString, Failure> {
+fn password_from_stdin() -> Result<NewPassword, Failure> {
     let mut text = String::new();
     let read = std::io::stdin().take(PASSWORD_BYTES_MAX + 1).read_to_string(&mut text);
     read.map_err(|error| Failure::misused(format!("the password on standard input can't be read: {error}")))?;
@@ -71,5 +87,5 @@ fn password_from_stdin() -> Result<SecretString, Failure> {
     if line.is_empty() || line.contains('\n') || u64::try_from(text.len()).unwrap_or(u64::MAX) > PASSWORD_BYTES_MAX {
         return Err(Failure::misused("give the password as one line on standard input"));
     }
-    Ok(SecretString::from(line.to_owned()))
+    NewPassword::parse(Password(SecretString::from(line.to_owned()))).map_err(|error| Failure::misused(format!("password: {error}")))
 }

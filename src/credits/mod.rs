@@ -1,3 +1,10 @@
 //! Credits are counted promises, not money. Entries are only ever added; a mistake is answered by a reversal.
+//!
+//! Laws: the sum of all amounts equals the balance, per pool, always. The sequence numbers of an account have no gap. No
+//! balance is negative. Plan credits are spent before extra credits. A period is granted once.
 
+pub mod model;
 pub mod routes;
+pub mod rules;
+pub mod service;
+pub mod store;

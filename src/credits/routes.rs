@@ -1,14 +1,174 @@
-//! HTTP of this room.
+//! Credits over HTTP.
 
-use crate::state::AppState;
-use utoipa_axum::router::OpenApiRouter;
+use super::{
+    model::{Balance, Metadata, Operation, OperationCost, Pools, Quantity, Quote, Spend, Transaction, TransactionKind},
+    service::{self, Spent},
+    store::{self, Filter},
+};
+use crate::{
+    clock::Timestamp,
+    idempotency::model::Keyed,
+    money::Credits,
+    request_body,
+    state::AppState,
+    web::{
+        caller::{Caller, Developer, Now, Source, Spender, Viewer},
+        envelope::{Answer, Envelope},
+        extract::{Body, Path, Query, Text},
+        idempotency::IdempotencyKey,
+        page::{CursorRequest, Page},
+        problem::{ErrorBody, Outcome, Problem},
+    },
+};
+use axum::{
+    extract::State,
+    http::{HeaderName, HeaderValue},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// STUB.
+/// What a suspended customer may still see.
 pub fn reading() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    OpenApiRouter::new().routes(routes!(balance)).routes(routes!(transactions)).routes(routes!(costs)).routes(routes!(set_cost))
 }
 
-/// STUB.
+/// What only a working account may do.
 pub fn spending() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    OpenApiRouter::new().routes(routes!(check)).routes(routes!(deduct))
+}
+
+/// What is there to spend, and when it is reset.
+#[utoipa::path(get, path = "/billing/credits/balance", tag = "credits", responses((status = 200, body = Envelope<Balance>)), security(("bearer" = []), ("site_key" = [])))]
+async fn balance(State(state): State<AppState>, caller: Caller) -> Outcome<Answer> {
+    let account = caller.account()?;
+    let pools = store::find_balance(&state.pool, account.id).await?.unwrap_or(Pools::EMPTY);
+    Ok(Answer::ok(Balance {
+        credits: pools.total(),
+        held: Credits::ZERO,
+        available: pools.total(),
+        plan_credits: pools.plan,
+        extra_credits: pools.extra,
+        credits_per_month: account.plan.as_ref().map_or(Credits::ZERO, |plan| plan.credits_per_month),
+        resets_at: account.subscription.as_ref().map(|subscription| subscription.current_period_end),
+    }))
+}
+
+request_body! { Ignored:
+    /// Which entries to show.
+    pub struct TransactionFilter {
+        /// Only of this kind.
+        #[param(required = false, rename = "type", value_type = Option<TransactionKind>)]
+        r#type: Option<TransactionKind>,
+        /// Only of this operation.
+        #[param(required = false)]
+        operation: Option<Operation>,
+        /// Made at or after this instant.
+        #[param(required = false, value_type = Option<String>, format = DateTime)]
+        #[schema(value_type = Option<String>, format = DateTime)]
+        from: Option<Timestamp>,
+        /// Made before this instant.
+        #[param(required = false, value_type = Option<String>, format = DateTime)]
+        #[schema(value_type = Option<String>, format = DateTime)]
+        to: Option<Timestamp>,
+    }
+}
+
+/// The ledger, newest first.
+#[utoipa::path(get, path = "/billing/credits/transactions", tag = "credits", params(CursorRequest, TransactionFilter), responses((status = 200, body = Page<Transaction>)), security(("bearer" = [])))]
+async fn transactions(State(state): State<AppState>, viewer: Viewer, page: CursorRequest, Query(filter): Query<TransactionFilter>) -> Outcome<Answer> {
+    let account = viewer.0.account.id;
+    let filter = Filter { kind: filter.r#type, operation: filter.operation, from: filter.from, to: filter.to };
+    let rows = match page.newer_than() {
+        Some(newer_than) => store::list_newer(&state.pool, account, &filter, newer_than, page.limit()).await?,
+        None => store::list_older(&state.pool, account, &filter, page.older_than(), page.limit()).await?,
+    };
+    let count = if page.count { Some(store::count_entries(&state.pool, account, &filter).await?) } else { None };
+    Ok(Answer::list(page.page(rows, |row| row.id, count)))
+}
+
+/// What each operation costs.
+#[utoipa::path(get, path = "/billing/credits/costs", tag = "credits", responses((status = 200, body = Envelope<Vec<OperationCost>>)), security(("bearer" = [])))]
+async fn costs(State(state): State<AppState>, _: Viewer) -> Outcome<Answer> {
+    Ok(Answer::ok(store::list_costs(&state.pool).await?))
+}
+
+request_body! { Refused:
+    /// A new price.
+    pub struct CostBody {
+        /// Credits per unit, from 0 to 1,000,000.
+        cost: i64,
+        /// Why.
+        reason: Text<500>,
+    }
+}
+
+/// Sets what an operation costs from now on.
+#[utoipa::path(patch, path = "/billing/admin/credit-costs/{operation}", tag = "billing administration", request_body = CostBody, params(("operation" = Operation, Path)), responses((status = 200, body = Envelope<OperationCost>)), security(("bearer" = [])))]
+async fn set_cost(State(state): State<AppState>, _: Developer, Source(origin): Source, Now(now): Now, Path(operation): Path<String>, Body(body): Body<CostBody>) -> Outcome<Answer> {
+    let operation: Operation = operation.parse().map_err(|_| Problem::not_found())?;
+    let cost = Credits::new(body.cost).ok().filter(|cost| (0..=1_000_000).contains(&cost.get()));
+    let cost = cost.ok_or_else(|| Problem::invalid_field("cost", "Give a whole number from 0 to 1,000,000."))?;
+    service::set_cost(&state.pool, operation, cost, &body.reason.0, &origin, now).await?;
+    Ok(Answer::ok(OperationCost { operation, unit: operation.unit(), cost }))
+}
+
+request_body! { Ignored:
+    /// A job.
+    pub struct CheckBody {
+        /// What is to be done.
+        operation: Operation,
+        /// How many runs, ideas, words or images.
+        quantity: Quantity,
+    }
+}
+
+/// Whether a job could be paid for now. Writes nothing.
+#[utoipa::path(post, path = "/billing/credits/check", tag = "credits", request_body = CheckBody, responses((status = 200, body = Envelope<Quote>)), security(("bearer" = []), ("site_key" = [])))]
+async fn check(State(state): State<AppState>, spender: Spender, Body(body): Body<CheckBody>) -> Outcome<Answer> {
+    Ok(Answer::ok(service::quote(&state.pool, spender.account.id, body.operation, body.quantity).await?))
+}
+
+request_body! { Ignored:
+    /// A job that was done.
+    pub struct DeductBody {
+        /// What was done.
+        operation: Operation,
+        /// How many runs, ideas, words or images.
+        quantity: Quantity,
+        /// For the statement.
+        description: Option<Text<500>>,
+        /// Your own data, at most 4 KiB.
+        metadata: Option<Metadata>,
+        /// Your own word for it.
+        reference: Option<Text<128>>,
+    }
+}
+
+/// What a deduction did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Deducted {
+    /// The entry.
+    pub transaction: Transaction,
+    /// Both pools together after it.
+    pub balance: Credits,
+}
+
+/// Spends credits. With an `Idempotency-Key` it can be sent again without spending twice.
+#[utoipa::path(post, path = "/billing/credits/deduct", tag = "credits", request_body = DeductBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<Deducted>), (status = 402, body = ErrorBody, description = "insufficient_credits, with required and available")), security(("bearer" = []), ("site_key" = [])))]
+async fn deduct(State(state): State<AppState>, spender: Spender, IdempotencyKey(key): IdempotencyKey, Now(now): Now, Body(body): Body<DeductBody>) -> Outcome<Answer> {
+    let key = Keyed::bind(key, &spender.actor, "deduct", &format!("{body:?}"));
+    let spend = Spend {
+        operation: body.operation,
+        quantity: body.quantity,
+        description: body.description.map(|text| text.0),
+        metadata: body.metadata.unwrap_or_default(),
+        reference: body.reference.map(|text| text.0),
+        actor: spender.actor,
+    };
+    let answer = |transaction: Transaction| Answer::created(Deducted { balance: transaction.balance_after, transaction });
+    Ok(match service::spend(&state.pool, spender.account.id, &spend, key.as_ref(), now).await? {
+        Spent::New(transaction) => answer(transaction),
+        Spent::Replayed(transaction) => answer(transaction).header(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true")),
+    })
 }

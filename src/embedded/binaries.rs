@@ -3,7 +3,9 @@
 use std::{
     cmp::Reverse,
     collections::HashSet,
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -44,7 +46,7 @@ pub fn cache_dir() -> PathBuf {
     if geteuid().is_root() {
         return PathBuf::from("/var/cache/igny8");
     }
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME")
         .or_else(|| Some(absolute("HOME")?.join(".cache")))
         .unwrap_or_else(|| env::temp_dir().join(format!("cache-{}", geteuid().as_raw())))
@@ -105,7 +107,9 @@ fn choose(
             .collect();
         servers.sort_by_key(|server| Reverse(server.major));
         newest = newest.max(servers.first().map(|server| server.major));
-        if let Some(server) = servers.into_iter().find(|server| made_by.is_none_or(|made_by| server.major == made_by)) {
+        if let Some(server) =
+            servers.into_iter().find(|server| made_by.is_none_or(|made_by| server.major == made_by))
+        {
             return Ok(server);
         }
     }
@@ -123,7 +127,7 @@ fn installed() -> Places {
     if let Ok(output) = Command::new("pg_config").arg("--bindir").stderr(Stdio::null()).output() {
         dirs.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
-    dirs.extend(env::var_os("PATH").iter().flat_map(env::split_paths));
+    dirs.extend(variable("PATH").iter().flat_map(env::split_paths));
     for (parent, prefix, way) in INSTALLED {
         dirs.extend(children(Path::new(parent), prefix).map(|dir| dir.join(way)));
         named.push(Path::new(parent).join(format!("{prefix}*")).join(way).display().to_string());
@@ -136,6 +140,14 @@ fn fetched(cache_dir: &Path) -> Places {
         named: cache_dir.join(format!("{FETCHED_PREFIX}*/bin")).display().to_string(),
         dirs: children(cache_dir, FETCHED_PREFIX).map(|dir| dir.join("bin")).collect(),
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the system's PATH, HOME and XDG_CACHE_HOME; our settings are config.rs's"
+)]
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name)
 }
 
 fn children(parent: &Path, prefix: &str) -> impl Iterator<Item = PathBuf> {
@@ -186,7 +198,9 @@ mod tests {
 
         let said = choose(None, &chain, made_up).expect_err("nothing to find").to_string();
 
-        for part in ["PG_BIN_DIR", "pg_config", "PATH", "/usr/lib/postgresql/*/bin", "/nowhere/postgres-*/bin"] {
+        for part in
+            ["PG_BIN_DIR", "pg_config", "PATH", "/usr/lib/postgresql/*/bin", "/nowhere/postgres-*/bin"]
+        {
             assert!(said.contains(part), "{part} is missing: {said}");
         }
         for cure in ["igny8 db fetch", "DATABASE_URL", "apt install postgresql"] {

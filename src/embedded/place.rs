@@ -3,7 +3,7 @@
 //! Everything stays inside one directory that carries our marker; the caller's data directory itself is never touched.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io,
     os::unix::{
@@ -18,7 +18,10 @@ use std::{
 use rustix::{fs::OFlags, process::geteuid};
 use sha2::{Digest, Sha256};
 
-use super::error::{Doing, EmbeddedError};
+use super::{
+    Durability,
+    error::{Doing, EmbeddedError},
+};
 
 /// Shows that a directory is ours. Always the first file in it, so that "not empty, no marker" means foreign.
 const MARKER: &str = ".igny8-postgres";
@@ -81,12 +84,25 @@ pub(super) fn command_as(account: Option<Account>, program: impl AsRef<OsStr>) -
         // With the uid set, std also clears the supplementary groups.
         command.uid(uid).gid(gid);
     }
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_bytes().starts_with(b"PG")) {
+    for name in postgres_variables() {
         command.env_remove(name);
     }
     // A group of its own: Ctrl-C in the terminal must not stop the server under a draining application.
-    command.current_dir("/").process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "not read, only kept from the child: they would redirect the server"
+)]
+fn postgres_variables() -> impl Iterator<Item = OsString> {
+    std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_bytes().starts_with(b"PG"))
 }
 
 /// The directories of one cluster, made, marked and owned by the right account.
@@ -100,14 +116,14 @@ pub(super) struct Place {
 
 impl Place {
     /// Decides on `<data_dir>/postgres`, or root's fallback, and prepares it.
-    pub(super) fn prepare(data_dir: &Path) -> Result<Self, EmbeddedError> {
+    pub(super) fn prepare(data_dir: &Path, durability: Durability) -> Result<Self, EmbeddedError> {
         fs::create_dir_all(data_dir).doing(|| format!("create {}", data_dir.display()))?;
         let data_dir = data_dir.canonicalize().doing(|| format!("resolve {}", data_dir.display()))?;
         let wanted = data_dir.join("postgres");
         let wanted = wanted.canonicalize().unwrap_or(wanted);
         let (base, account) = match Account::to_drop_to()? {
             None => (wanted.clone(), None),
-            Some(usual) => choose_as_root(&wanted, usual)?,
+            Some(usual) => choose_as_root(&wanted, usual, durability)?,
         };
         claim(&base)?;
         own(&base, account)?;
@@ -135,12 +151,16 @@ impl Place {
     }
 }
 
-/// A directory where a cluster was already made stays the choice, whatever the permissions around it have become:
-/// a switch would look like lost data.
-fn choose_as_root(wanted: &Path, usual: Account) -> Result<(PathBuf, Option<Account>), EmbeddedError> {
+/// A directory where a cluster was already made stays the choice, whatever the permissions around it have become: a
+/// switch would look like lost data. Disposable data cannot be missed, so there what works comes first.
+fn choose_as_root(
+    wanted: &Path,
+    usual: Account,
+    durability: Durability,
+) -> Result<(PathBuf, Option<Account>), EmbeddedError> {
     let elsewhere = PathBuf::from(format!("/var/lib/igny8-{}", short_hash(wanted)));
     let account_of = |dir: &Path| Account::owning(dir).unwrap_or(usual);
-    let base = if holds_cluster(wanted) {
+    let base = if durability == Durability::Durable && holds_cluster(wanted) {
         wanted.to_path_buf()
     } else if holds_cluster(&elsewhere) || account_of(wanted).stopped_by(wanted).is_some() {
         elsewhere
@@ -192,7 +212,8 @@ fn make_dir(dir: &Path) -> Result<(), EmbeddedError> {
 fn own(dir: &Path, account: Option<Account>) -> Result<(), EmbeddedError> {
     let doing = || format!("take over {}", dir.display());
     let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY;
-    let open = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(dir).doing(doing)?;
+    let open =
+        OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(dir).doing(doing)?;
     let owner = open.metadata().doing(doing)?.uid();
     if owner != geteuid().as_raw() && account.is_none_or(|account| account.uid != owner) {
         return Err(EmbeddedError::OtherOwner { dir: dir.to_path_buf(), owner });

@@ -1,20 +1,20 @@
-//! The server process of one cluster: finding it, launching it, and the watchdog that ends it.
+//! The server process of one cluster: finding it and launching it.
 //!
 //! Who is alive is asked of the kernel, never of a pid file. Every server process inherits a locked file as its standard
 //! input, the watchdog another; a lock that can be taken proves that nobody of them is left, also after `kill -9`, with
 //! pids used again, or from another container on the same volume.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
-    os::unix::{fs::OpenOptionsExt, net::UnixStream},
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Stdio},
     thread,
     time::Instant,
 };
 
-use rustix::{fs::OFlags, io::ioctl_fionread, process::geteuid};
+use rustix::process::geteuid;
 
 use super::{
     Durability, POLL, StartReport, binaries,
@@ -28,14 +28,6 @@ const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Lines of the log that an error quotes.
 const LOG_LINES_QUOTED: usize = 4;
 
-/// Reads the FIFO until its last writer is gone, then ends the server, unless the pid file names another one by now. It
-/// stays until that server says it is stopping, so that nobody adopts one that was already told to.
-const WATCHDOG: &str = r#"trap '' HUP INT TERM
-cat "$1" >/dev/null
-ours() { read -r pid <"$3" && [ "$pid" = "$2" ]; }
-ours "$@" && kill -INT "$2" || exit 0
-n=0; while [ $n -lt 600 ] && ours "$@" && grep -q '^ready' "$3"; do n=$((n + 1)); sleep 0.02 || sleep 1; done"#;
-
 /// Settings of every cluster. No TCP, and no clock but UTC.
 const ALWAYS: [&str; 6] = [
     "listen_addresses=",
@@ -46,8 +38,13 @@ const ALWAYS: [&str; 6] = [
     "log_timezone=UTC",
 ];
 const DURABLE: [&str; 2] = ["max_connections=200", "shared_buffers=128MB"];
-const DISPOSABLE: [&str; 5] =
-    ["max_connections=300", "shared_buffers=256MB", "fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+const DISPOSABLE: [&str; 5] = [
+    "max_connections=300",
+    "shared_buffers=256MB",
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+];
 
 /// What runs on the cluster right now.
 pub(super) enum Found {
@@ -83,7 +80,9 @@ impl Cluster {
                 }
             }
             if instant() >= deadline {
-                return Err(EmbeddedError::Start("a server on this directory is neither ready nor gone".to_owned()));
+                return Err(EmbeddedError::Start(
+                    "a server on this directory is neither ready nor gone".to_owned(),
+                ));
             }
             thread::sleep(POLL);
         }
@@ -103,7 +102,8 @@ impl Cluster {
         deadline: Instant,
         report: &mut StartReport,
     ) -> Result<u32, EmbeddedError> {
-        let made_by = fs::read_to_string(self.data().join("PG_VERSION")).ok().and_then(|text| text.trim().parse().ok());
+        let made_by =
+            fs::read_to_string(self.data().join("PG_VERSION")).ok().and_then(|text| text.trim().parse().ok());
         let server = binaries::find(made_by, bin_dir, self.place.account)?;
         if made_by.is_none() {
             let began = instant();
@@ -135,60 +135,15 @@ impl Cluster {
         Ok(pid)
     }
 
-    /// Puts a watchdog beside the server and gives the first hold on it.
-    pub(super) fn watch(&self, pid: u32, deadline: Instant) -> Result<File, EmbeddedError> {
-        // Both are new files: a watchdog of an earlier server may still keep the old ones.
-        for old in [self.fifo(), self.place.base.join("watchdog.lock")] {
-            match fs::remove_file(&old) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            }
-            .doing(|| format!("remove {}", old.display()))?;
-        }
-        let mut mkfifo = command_as(self.place.account, "mkfifo");
-        let made = mkfifo.args(["-m", "600"]).arg(self.fifo()).status().doing(|| "run mkfifo".to_owned())?;
-        if !made.success() {
-            return Err(EmbeddedError::Start(format!("mkfifo ended with {made}")));
-        }
-        let lock = self.lock("watchdog.lock")?.ok_or_else(|| EmbeddedError::Start("a second watchdog".to_owned()))?;
-        let mut shell = command_as(self.place.account, "sh");
-        shell.args(["-c", WATCHDOG, "pg-watchdog"]).arg(self.fifo()).arg(pid.to_string()).arg(self.pid_file());
-        reap(shell.stdin(lock).spawn().doing(|| "run the watchdog".to_owned())?);
-        loop {
-            match open_to_hold(&self.fifo()) {
-                Err(error) if instant() >= deadline => {
-                    return Err(EmbeddedError::Start(format!("the watchdog does not listen: {error}")));
-                }
-                Err(_) => thread::sleep(POLL / 5),
-                Ok(hold) => return Ok(hold),
-            }
-        }
-    }
-
-    /// Takes hold of a watched server, or `None` when its watchdog has just seen the last holder leave.
-    fn join(&self, deadline: Instant) -> Result<Option<File>, EmbeddedError> {
-        let Ok(mut hold) = open_to_hold(&self.fifo()) else { return Ok(None) };
-        if hold.write_all(b".").is_err() {
-            return Ok(None);
-        }
-        // The byte is gone: the watchdog still reads, and with us as a writer it will not see the end. Without this
-        // look, an open in the instant before the watchdog's close would give a hold on a server about to stop.
-        while ioctl_fionread(&hold).map_err(io::Error::from).doing(|| "look into the FIFO".to_owned())? > 0 {
-            if instant() >= deadline || open_to_hold(&self.fifo()).is_err() {
-                return Ok(None);
-            }
-            thread::sleep(POLL / 5);
-        }
-        Ok(Some(hold))
-    }
-
     fn initdb(&self, server: &binaries::Server) -> Result<(), EmbeddedError> {
         // Made beside its place and then renamed: a half-made cluster never looks finished.
         let unfinished = self.place.base.join("data.new");
-        let clear = || fs::remove_dir_all(&unfinished).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        });
+        let clear = || {
+            fs::remove_dir_all(&unfinished).or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })
+        };
         clear().doing(|| format!("remove {}", unfinished.display()))?;
         let mut command = command_as(self.place.account, server.dir.join("initdb"));
         command.env("LC_ALL", locale()).arg("-D").arg(&unfinished).arg(format!("--locale={}", locale()));
@@ -206,7 +161,9 @@ impl Cluster {
             let _ = clear();
             let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(if words.contains("could not look up effective user ID") {
-                EmbeddedError::UnknownUid(self.place.account.map_or(geteuid().as_raw(), |account| account.uid))
+                EmbeddedError::UnknownUid(
+                    self.place.account.map_or(geteuid().as_raw(), |account| account.uid),
+                )
             } else {
                 EmbeddedError::Initdb(words)
             });
@@ -243,7 +200,7 @@ impl Cluster {
     }
 
     /// The lock, or `None` when a living process has it.
-    fn lock(&self, name: &str) -> Result<Option<File>, EmbeddedError> {
+    pub(super) fn lock(&self, name: &str) -> Result<Option<File>, EmbeddedError> {
         let file = self.place.open(name)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
@@ -255,7 +212,8 @@ impl Cluster {
     fn open_log(&self) -> Result<File, EmbeddedError> {
         let path = self.place.base.join("log");
         if fs::symlink_metadata(&path).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
-            fs::rename(&path, self.place.base.join("log.old")).doing(|| "set the old log aside".to_owned())?;
+            fs::rename(&path, self.place.base.join("log.old"))
+                .doing(|| "set the old log aside".to_owned())?;
         }
         self.place.open("log")
     }
@@ -272,23 +230,13 @@ impl Cluster {
         self.place.base.join("data")
     }
 
-    fn pid_file(&self) -> PathBuf {
+    pub(super) fn pid_file(&self) -> PathBuf {
         self.data().join("postmaster.pid")
     }
-
-    fn fifo(&self) -> PathBuf {
-        self.place.base.join("users")
-    }
-}
-
-/// Opens the FIFO for writing without waiting: it fails when nobody reads.
-fn open_to_hold(fifo: &Path) -> io::Result<File> {
-    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(fifo)
 }
 
 /// Waits for a child in the background, because Postgres takes a zombie for a live holder of its pid file.
-fn reap(mut child: Child) {
+pub(super) fn reap(mut child: Child) {
     // Without a thread the child stays a zombie until we end; nothing else is lost.
     let _ = thread::Builder::new().name("reaper".to_owned()).spawn(move || child.wait());
 }

@@ -2,8 +2,9 @@
 
 use crate::{
     accounts::model::Account,
-    auth::model::Role,
+    auth::model::{Role, TokenPair},
     ids::{AccountId, SessionId, SiteId, SiteKeyId, UserId},
+    plans::model::Plan,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -49,6 +50,19 @@ impl Person {
     pub fn is_billing_admin(&self) -> bool {
         self.user.role == Role::Developer || (self.is_system_account && self.user.role.includes(Role::Admin))
     }
+}
+
+/// What registration and login answer: who you are, and what to prove it with.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Welcome {
+    /// He, with account, plan and subscription as they stand now.
+    pub user: User,
+    /// His tokens.
+    #[serde(flatten)]
+    pub tokens: TokenPair,
+    /// The paid plan that a registration named, to be taken to the payment page (A4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intended_plan: Option<Plan>,
 }
 
 /// A site that calls by its key: a principal of its own, never its owner.

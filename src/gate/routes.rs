@@ -1,14 +1,185 @@
-//! HTTP of this room.
+//! HTTP of letting people in, and of telling them who they are.
 
-use crate::state::AppState;
-use utoipa_axum::router::OpenApiRouter;
+use super::{
+    model::{User, Welcome},
+    service::{self, Login},
+};
+use crate::{
+    accounts::registration::Registration,
+    audit::model::Origin,
+    auth::{
+        model::{Device, Email, Line, Password, ProfileChange, Stay, Visit},
+        passwords::NewPassword,
+        store::update_profile,
+    },
+    ids::PaymentMethod,
+    state::AppState,
+    throttle::model::{Key, Scope},
+    web::{
+        caller::{Now, SignedIn, Source},
+        envelope::{Answer, Envelope},
+        extract::Body,
+        pipeline::too_fast,
+        problem::{ErrorBody, Outcome, Problem},
+    },
+};
+use axum::{
+    extract::State,
+    http::{HeaderMap, header},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// STUB.
+/// Registration and login.
 pub fn sign_in() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    OpenApiRouter::new().routes(routes!(register)).routes(routes!(log_in))
 }
 
-/// STUB.
+/// Who am I?
 pub fn me() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    OpenApiRouter::new().routes(routes!(show_me, change_me))
+}
+
+crate::request_body! { Ignored:
+    /// A registration.
+    pub struct Register {
+        /// The address, in any spelling.
+        email: Email,
+        /// 8 to 128 characters, not a common password, not the address.
+        password: NewPassword,
+        /// The same again.
+        password_confirm: Option<Password>,
+        /// Given name.
+        first_name: Option<Line<150>>,
+        /// Family name.
+        last_name: Option<Line<150>>,
+        /// A name for yourself; unset: what stands before the `@`.
+        username: Option<Line<150>>,
+        /// What the account is called; unset: after its owner.
+        account_name: Option<Line<120>>,
+        /// The plan in mind. A paid one comes back as `intended_plan`; every account starts on the trial.
+        plan_slug: Option<Line<64>>,
+        /// How you mean to pay for it.
+        payment_method: Option<PaymentMethod>,
+    }
+}
+
+crate::request_body! { Ignored:
+    /// A login.
+    pub struct LogIn {
+        /// The address, in any spelling.
+        email: Email,
+        /// The password.
+        password: Password,
+        /// Stay signed in for twenty days instead of seven.
+        remember_me: Option<bool>,
+    }
+}
+
+crate::request_body! { Ignored:
+    /// What to change of yourself; what is missing stays.
+    pub struct ChangeMe {
+        /// Given name; may be empty.
+        first_name: Option<Line<150>>,
+        /// Family name; may be empty.
+        last_name: Option<Line<150>>,
+        /// A name for yourself.
+        username: Option<Line<150>>,
+    }
+}
+
+/// Who you are.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Me {
+    /// You, with account, plan and subscription as they stand now.
+    pub user: User,
+}
+
+impl Register {
+    fn registration(self, device: Device) -> Registration {
+        let text = |line: Option<Line<150>>| line.map(|line| line.0).unwrap_or_default();
+        Registration {
+            email: self.email,
+            password: self.password,
+            password_confirm: self.password_confirm,
+            first_name: text(self.first_name),
+            last_name: text(self.last_name),
+            username: self.username.and_then(Line::filled),
+            account_name: self.account_name.and_then(Line::filled),
+            plan_slug: self.plan_slug.and_then(Line::filled),
+            payment_method: self.payment_method,
+            device,
+        }
+    }
+}
+
+/// Register an account with its owner. It starts on the trial, with the trial's credits.
+#[utoipa::path(post, path = "/auth/register", tag = "auth", request_body = Register, responses(
+    (status = 201, body = Envelope<Welcome>),
+    (status = 400, body = ErrorBody, description = "invalid_input"),
+    (status = 403, body = ErrorBody, description = "enterprise_requires_manual_assignment"),
+    (status = 429, body = ErrorBody, description = "throttled"),
+    (status = 503, body = ErrorBody, description = "no_signup_plan, try_again"),
+))]
+async fn register(State(state): State<AppState>, Now(now): Now, Source(origin): Source, headers: HeaderMap, Body(form): Body<Register>) -> Outcome<Answer> {
+    count_address(&state, &form.email)?;
+    let registration = form.registration(device(&origin, &headers));
+    let welcome = service::register(state.desk(), registration, &origin, now).await?;
+    Ok(Answer::created(welcome).without_cookies())
+}
+
+/// Sign in with address and password.
+#[utoipa::path(post, path = "/auth/login", tag = "auth", request_body = LogIn, responses(
+    (status = 200, body = Envelope<Welcome>),
+    (status = 400, body = ErrorBody, description = "invalid_input"),
+    (status = 401, body = ErrorBody, description = "invalid_credentials"),
+    (status = 429, body = ErrorBody, description = "throttled"),
+    (status = 503, body = ErrorBody, description = "try_again"),
+))]
+async fn log_in(State(state): State<AppState>, Now(now): Now, Source(origin): Source, headers: HeaderMap, Body(form): Body<LogIn>) -> Outcome<Answer> {
+    count_address(&state, &form.email)?;
+    let stay = if form.remember_me.unwrap_or(false) { Stay::Remembered } else { Stay::Usual };
+    let visit = Visit { stay, device: device(&origin, &headers) };
+    let login = Login { email: form.email, password: form.password, visit };
+    Ok(Answer::ok(service::log_in(state.desk(), &login, now).await?).without_cookies())
+}
+
+/// Who am I, and how does my account stand?
+#[utoipa::path(get, path = "/auth/me", tag = "auth", security(("bearer" = [])), responses(
+    (status = 200, body = Envelope<Me>),
+    (status = 401, body = ErrorBody, description = "authentication_required, token_invalid, token_expired, token_revoked"),
+    (status = 403, body = ErrorBody, description = "session_not_allowed, site_key_not_allowed"),
+))]
+async fn show_me(SignedIn(person): SignedIn) -> Outcome<Answer> {
+    Ok(Answer::ok(Me { user: person.user }))
+}
+
+/// Change your own names.
+#[utoipa::path(patch, path = "/auth/me", tag = "auth", request_body = ChangeMe, security(("bearer" = [])), responses(
+    (status = 200, body = Envelope<Me>),
+    (status = 400, body = ErrorBody, description = "invalid_input"),
+    (status = 401, body = ErrorBody, description = "authentication_required, token_invalid, token_expired, token_revoked"),
+    (status = 403, body = ErrorBody, description = "session_not_allowed, site_key_not_allowed"),
+))]
+async fn change_me(State(state): State<AppState>, Now(now): Now, SignedIn(person): SignedIn, Body(form): Body<ChangeMe>) -> Outcome<Answer> {
+    let text = |line: Option<Line<150>>| line.map(|line| line.0);
+    let change = ProfileChange { first_name: text(form.first_name), last_name: text(form.last_name), username: text(form.username) };
+    if change.username.as_deref() == Some("") {
+        return Err(Problem::invalid_field("username", "This may not be empty."));
+    }
+    let changed = update_profile(&state.pool, person.user.id, &change, now).await?.ok_or_else(Problem::not_found)?;
+    let (username, first_name, last_name) = changed;
+    Ok(Answer::ok(Me { user: User { username, first_name, last_name, ..person.user } }))
+}
+
+/// Counts an attempt against the address that it is for, so that many clients together guess no faster than one.
+fn count_address(state: &AppState, email: &Email) -> Outcome<()> {
+    let verdict = state.throttle.check(Scope::AuthStrict, 1, Key::email(email.as_str()));
+    if verdict.retry_after.is_some() { Err(too_fast(&verdict)) } else { Ok(()) }
+}
+
+fn device(origin: &Origin, headers: &HeaderMap) -> Device {
+    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    Device::new(origin.client_address.as_deref(), user_agent)
 }

@@ -1,10 +1,24 @@
-//! Looks up who calls by key, and asks the gate.
+//! Lets people in, looks up who calls by key, and asks the gate.
 
 use super::{
-    model::{Principal, SiteCaller},
+    model::{Principal, SiteCaller, User, Welcome},
     rules::{self, Refusal},
+    store,
 };
-use crate::{clock::Timestamp, db::StoreError};
+use crate::{
+    accounts::{
+        registration::Registration,
+        service::{RegistrationError, prepare, register_in},
+    },
+    audit::model::Origin,
+    auth::{
+        model::{Email, Opened, Password, Visit},
+        service::{Desk, LoginError, Proof, log_in_in, prove},
+    },
+    clock::Timestamp,
+    db::{self, StoreError, Tx},
+    period::days,
+};
 use chrono::TimeDelta;
 use sqlx::PgPool;
 
@@ -36,6 +50,57 @@ pub enum NotAdmitted {
 /// The site behind a key.
 pub async fn site_of_key(_pool: &PgPool, _key: &str, _grace: TimeDelta, _now: Timestamp) -> Result<SiteCaller, KeyRefused> {
     Err(KeyRefused::Unknown) // STUB: P2
+}
+
+/// Makes an account with its owner and lets him in: one transaction, all or none (A1 to A4).
+pub async fn register(desk: Desk<'_>, registration: Registration, origin: &Origin, now: Timestamp) -> Result<Welcome, RegistrationError> {
+    let prepared = prepare(desk, registration).await?;
+    db::retried(async || {
+        let mut tx = db::begin(desk.pool).await?;
+        let registered = register_in(&mut tx, desk, &prepared, origin, now).await?;
+        let user = find_user(&mut tx, desk, &registered.opened, now).await?.ok_or(RegistrationError::Incomplete)?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(Welcome { user, tokens: registered.opened.tokens, intended_plan: registered.intended_plan })
+    })
+    .await
+}
+
+/// Somebody at the door.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Who he says he is.
+    pub email: Email,
+    /// How he proves it.
+    pub password: Password,
+    /// What his session is to be like.
+    pub visit: Visit,
+}
+
+/// Compares address and password and lets him in, whatever his account's state: he must be able to pay what he owes.
+pub async fn log_in(desk: Desk<'_>, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
+    let proof = prove(desk, &login.email, &login.password).await?;
+    match enter(desk, &proof, &login.visit, now).await {
+        // Of several logins at once only the first replaces an old hash; the others compare once more.
+        Err(LoginError::Changed) => enter(desk, &prove(desk, &login.email, &login.password).await?, &login.visit, now).await,
+        done => done,
+    }
+}
+
+async fn enter(desk: Desk<'_>, proof: &Proof, visit: &Visit, now: Timestamp) -> Result<Welcome, LoginError> {
+    db::retried(async || {
+        let mut tx = db::begin(desk.pool).await?;
+        let opened = log_in_in(&mut tx, desk.authenticator, proof, visit, now).await?;
+        // Nobody is found behind a deleted account: like an unknown user, and the session is rolled back.
+        let user = find_user(&mut tx, desk, &opened, now).await?.ok_or(LoginError::InvalidCredentials)?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(Welcome { user, tokens: opened.tokens, intended_plan: None })
+    })
+    .await
+}
+
+async fn find_user(tx: &mut Tx, desk: Desk<'_>, opened: &Opened, now: Timestamp) -> Result<Option<User>, StoreError> {
+    let person = store::find_person(&mut **tx, opened.session, opened.user, days(desk.config.grace_days), now).await?;
+    Ok(person.map(|person| person.user))
 }
 
 /// Whether the caller may act now: rule E for everybody, and a site must be switched on besides.

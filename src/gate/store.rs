@@ -17,7 +17,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use rust_decimal::Decimal;
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 
 /// What the joined query gives of an account; every column may be missing where the account is.
 struct AccountColumns {
@@ -139,7 +139,7 @@ macro_rules! account_columns {
 }
 
 /// The person behind a session, as he stands at `now`; nobody when session, user or account is over.
-pub async fn find_person(pool: &PgPool, session: SessionId, user: UserId, grace: TimeDelta, now: Timestamp) -> Result<Option<Person>, StoreError> {
+pub async fn find_person(executor: impl PgExecutor<'_>, session: SessionId, user: UserId, grace: TimeDelta, now: Timestamp) -> Result<Option<Person>, StoreError> {
     let row = sqlx::query!(
         r#"
         select u.user_id as "user_id: UserId", u.email, u.username, u.first_name, u.last_name, u.role as "role: Role", u.is_superuser,
@@ -168,7 +168,7 @@ pub async fn find_person(pool: &PgPool, session: SessionId, user: UserId, grace:
         user.0,
         now,
     )
-    .fetch_optional(pool)
+    .fetch_optional(executor)
     .await?;
     Ok(row.map(|row| {
         let is_system_account = row.is_system.unwrap_or(false);

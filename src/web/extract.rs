@@ -100,7 +100,7 @@ macro_rules! request_body {
         impl $crate::web::extract::FromFields for $name {
             const UNKNOWN: $crate::web::extract::UnknownFields = $crate::web::extract::UnknownFields::$unknown;
             fn from_fields(fields: &mut $crate::web::extract::Fields) -> Option<Self> {
-                $(let $field = fields.take::<$type>(stringify!($field));)*
+                $(let $field = fields.take::<$type>(stringify!($field).trim_start_matches("r#"));)*
                 Some($name { $($field: $field?,)* })
             }
         }

@@ -2,7 +2,13 @@
 //! the log once, here at the edge.
 
 use crate::{
-    auth::service::TokenRefused,
+    accounts::{life::AccountError, registration::Fault, service::RegistrationError},
+    auth::{
+        passwords::{PASSWORD_CHARS_MAX, PasswordFault},
+        service::{HashingError, LoginError, NotSigned, PasswordChangeError, SessionError, TokenRefused},
+    },
+    billing::{rules::Unpayable, service::BillingError},
+    credits::{rules::MoveRefused, service::CreditError},
     db::StoreError,
     idempotency::service::KeyError,
     gate::{
@@ -282,5 +288,154 @@ impl From<NotReady> for Problem {
             }
             NotReady::Outdated => Self::busy("schema_outdated", "The database lacks migrations of this program; run `igny8 migrate`."),
         }
+    }
+}
+
+impl From<CreditError> for Problem {
+    fn from(error: CreditError) -> Self {
+        match error {
+            CreditError::Refused(MoveRefused::Insufficient { required, available }) => {
+                let sentence = format!("This needs {required} credits and {available} are available; upgrade or wait for the next period.");
+                Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", sentence).fact("required", required).fact("available", available)
+            }
+            CreditError::Refused(MoveRefused::OutOfRange) => Self::refused("credits_out_of_range", "An account can hold at most 1,000,000,000,000 credits."),
+            CreditError::KeyReused => KeyError::Reused.into(),
+            CreditError::NoBalance => Self::not_found(),
+            CreditError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::NotFound => Self::not_found(),
+            AccountError::System => Self::conflict("system_account", "A system account can't be suspended, cancelled or deleted."),
+            AccountError::Illegal(illegal) => Self::conflict("illegal_move", format!("This account is {}; that can't be done to it now.", illegal.from)),
+            AccountError::NotCancelling => Self::conflict("nothing_to_resume", "No cancellation is pending; choose a plan to return."),
+            AccountError::PeriodOver => Self::conflict("period_over", "Its period is over; confirm a payment or set a plan instead."),
+            AccountError::NotRestorable => Self::conflict("not_restorable", "This account can't be restored any more; contact support."),
+            AccountError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BillingError> for Problem {
+    fn from(error: BillingError) -> Self {
+        match error {
+            BillingError::Unpayable(reason) => reason.into(),
+            BillingError::UnknownPlan => Self::invalid_field("plan_slug", "There is no such plan; see auth/plans/."),
+            BillingError::MethodNotOffered => Self::invalid_field("payment_method", "This is not offered; see billing/payment-methods/available/."),
+            BillingError::Account(error) => error.into(),
+            BillingError::Credits(error) => error.into(),
+            BillingError::Key(error) => error.into(),
+            BillingError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Unpayable> for Problem {
+    fn from(reason: Unpayable) -> Self {
+        match reason {
+            Unpayable::Manual => Self::forbidden("enterprise_requires_manual_assignment", "The enterprise plan is assigned by our staff only; contact us."),
+            Unpayable::ManualByTransfer => Self::refused("enterprise_requires_manual_assignment", "Enterprise can't be paid for by transfer; a developer sets it by hand."),
+            Unpayable::Free => Self::refused("plan_not_payable", "This plan costs nothing and can't be paid for; choose a paid one."),
+            Unpayable::Inactive => Self::refused("plan_not_payable", "This plan is no longer offered; choose another."),
+            Unpayable::NoPlan => Self::refused("no_payable_plan", "There is no open invoice and no paid plan; name the plan in plan_slug."),
+            Unpayable::AmountMismatch { expected, given } => {
+                let sentence = format!("{expected} is owed and {given} was given; correct it, or send accept_amount_mismatch with a reason.");
+                Self::refused("amount_mismatch", sentence).fact("expected", expected).fact("given", given)
+            }
+            Unpayable::CurrencyMismatch { expected, given } => {
+                let sentence = format!("{expected} is owed and {given} was given; convert the transfer first.");
+                Self::refused("currency_mismatch", sentence).fact("expected", expected).fact("given", given)
+            }
+            Unpayable::Conflict => Self::conflict("transfer_conflict", "This reference was confirmed before with other content; look at the payment."),
+        }
+    }
+}
+
+impl From<HashingError> for Problem {
+    fn from(error: HashingError) -> Self {
+        match error {
+            HashingError::Busy => Self::busy("try_again", "Too many sign-ins at once; try again in a moment."),
+            HashingError::Failed => Self::internal("a password could not be hashed or compared"),
+        }
+    }
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Token(refused) => refused.into(),
+            SessionError::Unknown => Self::not_found(),
+            SessionError::Signing(NotSigned) => Self::internal("a token could not be signed"),
+            SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LoginError> for Problem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::InvalidCredentials | LoginError::Changed => {
+                Self::unauthenticated("invalid_credentials", "Email or password is wrong; try again or reset the password.")
+            }
+            LoginError::Hashing(error) => error.into(),
+            LoginError::Session(error) => error.into(),
+        }
+    }
+}
+
+impl From<PasswordChangeError> for Problem {
+    fn from(error: PasswordChangeError) -> Self {
+        match error {
+            PasswordChangeError::WrongPassword => Self::invalid_field("old_password", "This is not your present password."),
+            PasswordChangeError::Fault(fault) => Self::invalid_field("new_password", password_sentence(fault)),
+            PasswordChangeError::Hashing(error) => error.into(),
+            PasswordChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RegistrationError> for Problem {
+    fn from(error: RegistrationError) -> Self {
+        match error {
+            RegistrationError::Invalid(faults) => {
+                faults.into_iter().fold(Self::invalid(), |problem, fault| problem.with_field(fault.field(), fault_sentence(fault)))
+            }
+            RegistrationError::ManualPlan => {
+                Self::forbidden("enterprise_requires_manual_assignment", "This plan is assigned by our staff; register without it and contact us.")
+            }
+            RegistrationError::NoSignupPlan => {
+                tracing::error!("no plan can be assigned at signup: activate free-trial or free");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_signup_plan", "Registration is closed for the moment; contact support.")
+                    .header(header::RETRY_AFTER, HeaderValue::from_static("300"))
+            }
+            RegistrationError::Hashing(error) => error.into(),
+            RegistrationError::Session(error) => error.into(),
+            RegistrationError::Incomplete => Self::internal("a registration could not be completed"),
+            RegistrationError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn fault_sentence(fault: Fault) -> String {
+    match fault {
+        Fault::Password(fault) => password_sentence(fault),
+        Fault::PasswordsDiffer => "The two passwords differ.".to_owned(),
+        Fault::ReservedName => "This name is reserved; choose another.".to_owned(),
+        Fault::EmailTaken => "A user with this email already exists.".to_owned(),
+        Fault::EmailMalformed => "Enter a valid email address.".to_owned(),
+        Fault::UnknownPlan => "There is no such plan; leave it out or choose another.".to_owned(),
+    }
+}
+
+fn password_sentence(fault: PasswordFault) -> String {
+    match fault {
+        PasswordFault::TooShort(chars_min) => format!("Use at least {chars_min} characters."),
+        PasswordFault::TooLong => format!("Use at most {PASSWORD_CHARS_MAX} characters."),
+        PasswordFault::Common => "This password is too common, choose another.".to_owned(),
+        PasswordFault::IsEmail => "Do not use your email address as password.".to_owned(),
     }
 }

@@ -4,7 +4,7 @@
 //! costs nothing to set up. Tests run side by side, in threads or processes.
 #![allow(dead_code, reason = "every test binary includes this file and uses its own part of it")]
 
-use std::{env, path::PathBuf, sync::OnceLock, thread, time::Duration};
+use std::{env, ffi::OsString, path::PathBuf, sync::OnceLock, thread, time::Duration};
 
 use igny8::{
     db::MIGRATOR,
@@ -42,7 +42,7 @@ impl TestDatabase {
         let server_url = server_url().await;
         let mut admin = connect(&options_of(server_url)).await;
         let template = template(&mut admin, server_url).await;
-        let name = format!("t_{}", Uuid::now_v7().simple());
+        let name = format!("t_{}", dated_id().simple());
         run(&mut admin, format!("create database {name} template {template}")).await;
         close(admin).await;
 
@@ -88,7 +88,8 @@ impl Drop for TestDatabase {
         // itself. Connections that are still open are cut by the server.
         let name = self.name.clone();
         let dropping = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(drop_database(&name));
         });
         if dropping.join().is_err() {
@@ -102,19 +103,32 @@ async fn server_url() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     // Never dropped: at the end of the process the kernel lets go for us, and the server stops if we were the last.
     static SERVER: OnceLock<PrivatePostgres> = OnceLock::new();
-    let find = || match env::var("DATABASE_URL") {
-        Ok(url) if !url.is_empty() => url,
-        _ => {
+    let find = || match variable("DATABASE_URL") {
+        Some(url) => url.into_string().expect("DATABASE_URL is text"),
+        None => {
             let settings = Settings {
                 data_dir: PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
-                bin_dir: env::var_os("PG_BIN_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from),
+                bin_dir: variable("PG_BIN_DIR").map(PathBuf::from),
                 durability: Durability::Disposable,
             };
-            let start = || PrivatePostgres::start(&settings).unwrap_or_else(|error| panic!("{}", chain(&error)));
+            let start =
+                || PrivatePostgres::start(&settings).unwrap_or_else(|error| panic!("{}", chain(&error)));
             SERVER.get_or_init(start).url("postgres")
         }
     };
-    tokio::task::spawn_blocking(move || URL.get_or_init(find).as_str()).await.expect("a database server for the tests")
+    tokio::task::spawn_blocking(move || URL.get_or_init(find).as_str())
+        .await
+        .expect("a database server for the tests")
+}
+
+#[expect(clippy::disallowed_methods, reason = "how the tests are run, not a setting of the application")]
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[expect(clippy::disallowed_methods, reason = "names and dates throw-away databases, which no test reads")]
+fn dated_id() -> Uuid {
+    Uuid::now_v7()
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -130,16 +144,21 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// The template's name; built first if this server has none for exactly these migrations.
 async fn template(admin: &mut PgConnection, server_url: &str) -> String {
     // FNV-1a over the checksums: a changed migration makes another template.
-    let sum = MIGRATOR.iter().flat_map(|migration| migration.checksum.iter()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let sum = MIGRATOR
+        .iter()
+        .flat_map(|migration| migration.checksum.iter())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     let name = format!("tpl_{sum:016x}");
     if is_template(admin, &name).await {
         sweep(admin, &name).await;
         return name;
     }
     // A lock of the session, because `create database` cannot run inside a transaction.
-    sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut *admin).await.expect("lock the template");
+    sqlx::query("select pg_advisory_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *admin)
+        .await
+        .expect("lock the template");
     if !is_template(admin, &name).await {
         run(admin, format!("drop database if exists {name} with (force)")).await;
         run(admin, format!("create database {name} template template0")).await;
@@ -149,7 +168,11 @@ async fn template(admin: &mut PgConnection, server_url: &str) -> String {
         // The last step is the sign that it is finished. A template takes no connections: one would block cloning.
         run(admin, format!("alter database {name} with is_template true allow_connections false")).await;
     }
-    sqlx::query("select pg_advisory_unlock($1)").bind(LOCK).execute(&mut *admin).await.expect("unlock the template");
+    sqlx::query("select pg_advisory_unlock($1)")
+        .bind(LOCK)
+        .execute(&mut *admin)
+        .await
+        .expect("unlock the template");
     name
 }
 
@@ -164,7 +187,7 @@ async fn sweep(admin: &mut PgConnection, current_template: &str) {
     if DONE.set(()).is_err() {
         return;
     }
-    let (now, _) = Uuid::now_v7().get_timestamp().expect("version 7 carries its time").to_unix();
+    let (now, _) = dated_id().get_timestamp().expect("version 7 carries its time").to_unix();
     // The name of a database begins with its time in milliseconds, in hexadecimal, so names sort by age.
     let oldest_kept = format!("t_{:012x}", (now - LEFTOVER_SECONDS_MAX) * 1000);
     let unused = "not exists (select 1 from pg_stat_activity a where a.datname = d.datname)";
@@ -220,7 +243,8 @@ fn options_of(url: &str) -> PgConnectOptions {
 
 /// The same server and parameters, another database.
 fn with_database(url: &str, name: &str) -> String {
-    let (address, parameters) = url.split_once('?').map_or((url, String::new()), |(a, p)| (a, format!("?{p}")));
+    let (address, parameters) =
+        url.split_once('?').map_or((url, String::new()), |(a, p)| (a, format!("?{p}")));
     let authority_at = address.find("://").map_or(0, |at| at + "://".len());
     let server = address[authority_at..].find('/').map_or(address, |at| &address[..authority_at + at]);
     format!("{server}/{name}{parameters}")

@@ -1,0 +1,240 @@
+//! The life of an account: every change of state goes through [`move_in`], which asks the one table and writes the log.
+
+use super::{
+    model::AccountStatus,
+    rules::{self, AccountEvent, IllegalMove, Standing, Tenancy},
+    store::{self, AccountRow},
+};
+use crate::{
+    audit::{
+        self,
+        model::{Entry, Origin},
+    },
+    clock::Timestamp,
+    db::{self, MayCollide, StoreError},
+    ids::{AccountId, UserId},
+    period::days,
+    subscriptions::{self, model::SubscriptionStatus, store::Locked},
+};
+use chrono::TimeDelta;
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+
+/// How many accounts one round of the scheduler looks at.
+const DUE_BATCH: i64 = 500;
+
+/// Why an account can't be changed so.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// There is none, or it is deleted.
+    #[error("no such account")]
+    NotFound,
+    /// System accounts can't be suspended, cancelled or deleted.
+    #[error("a system account can't be changed so")]
+    System,
+    /// The table of moves does not have it.
+    #[error(transparent)]
+    Illegal(#[from] IllegalMove),
+    /// Nothing to resume: it was not going to be cancelled, or already is.
+    #[error("there is no pending cancellation")]
+    NotCancelling,
+    /// Reactivated, it would be suspended again by the calendar.
+    #[error("the period is over")]
+    PeriodOver,
+    /// It can't come back any more, or its slug is taken.
+    #[error("the account can't be restored")]
+    NotRestorable,
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl MayCollide for AccountError {
+    fn is_collision(&self) -> bool {
+        matches!(self, AccountError::Store(error) if error.is_collision())
+    }
+}
+
+/// An account and its subscription, locked in that order, as they stand now.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The account's row; its status is the recorded one.
+    pub row: AccountRow,
+    /// The subscription, its status as it stands now.
+    pub subscription: Option<Locked>,
+    /// How both stand now.
+    pub standing: Standing,
+}
+
+/// Locks a living account and its subscription, and says how they stand now.
+pub async fn hold_in(connection: &mut PgConnection, account: AccountId, grace: TimeDelta, now: Timestamp) -> Result<Held, AccountError> {
+    let row = store::lock_account(connection, account).await?.filter(|row| row.deleted_at.is_none()).ok_or(AccountError::NotFound)?;
+    let mut subscription = subscriptions::store::lock_subscription(connection, account).await?;
+    let tenancy = if row.is_system { Tenancy::System } else { Tenancy::Customer };
+    let standing = rules::standing(row.status, tenancy, subscription.as_ref().map(|locked| &locked.subscription), grace, now);
+    if let (Some(locked), Some(status)) = (&mut subscription, standing.subscription) {
+        locked.subscription.status = status;
+    }
+    Ok(Held { row, subscription, standing })
+}
+
+/// Moves an account by the one table of legal moves, and logs it. `from` is how it stands now.
+pub async fn move_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    from: AccountStatus,
+    (event, reason): (AccountEvent, Option<&str>),
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<AccountStatus, AccountError> {
+    let next = rules::next_status(from, event)?;
+    store::mark_status(connection, account, next, now).await?;
+    let entry = Entry {
+        account: Some(account),
+        action: "account.status_changed",
+        target: format!("account:{account}"),
+        before: json!({"status": from}),
+        after: json!({"status": next, "event": format!("{event:?}")}),
+        reason: reason.map(str::to_owned),
+        at: now,
+    };
+    audit::service::record_in(connection, origin, &entry).await?;
+    Ok(next)
+}
+
+/// Edits name and billing details.
+pub async fn change(pool: &PgPool, account: AccountId, details: &store::Details, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
+    let mut tx = db::begin(pool).await?;
+    store::mark_details(&mut tx, account, details, now).await?;
+    record_in(&mut tx, account, "account.changed", json!({"name": details.name, "billing_email": details.billing_email, "billing_address": details.billing_address}), None, origin, now).await?;
+    Ok(tx.commit().await.map_err(StoreError::from)?)
+}
+
+/// When a customer wants his cancellation to take effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelWhen {
+    /// At once.
+    Now,
+    /// When what is paid is used up.
+    PeriodEnd,
+}
+
+/// Cancels by the customer's wish. Gives how the account stands afterwards.
+pub async fn cancel(pool: &PgPool, account: AccountId, when: CancelWhen, grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<AccountStatus, AccountError> {
+    db::retried(|| async move {
+        let mut tx = db::begin(pool).await?;
+        let held = hold_in(&mut tx, account, grace, now).await?;
+        if held.row.is_system {
+            return Err(AccountError::System);
+        }
+        let status = match (when, &held.subscription) {
+            (CancelWhen::PeriodEnd, Some(locked)) if held.standing.account != AccountStatus::Cancelled => {
+                subscriptions::store::mark_status(&mut tx, account, locked.subscription.status, true, now).await?;
+                record_in(&mut tx, account, "subscription.cancel_asked", json!({"cancel_at_period_end": true}), None, origin, now).await?;
+                held.standing.account
+            }
+            (CancelWhen::Now | CancelWhen::PeriodEnd, _) => {
+                let status = move_in(&mut tx, account, held.standing.account, (AccountEvent::Cancelled, None), origin, now).await?;
+                subscriptions::service::cancel_in(&mut tx, account, now).await?;
+                status
+            }
+        };
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(status)
+    })
+    .await
+}
+
+/// Takes back a cancellation that has not taken effect.
+pub async fn resume(pool: &PgPool, account: AccountId, grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
+    let mut tx = db::begin(pool).await?;
+    let held = hold_in(&mut tx, account, grace, now).await?;
+    let pending = held.subscription.filter(|locked| locked.subscription.cancel_at_period_end && held.standing.account != AccountStatus::Cancelled);
+    let locked = pending.ok_or(AccountError::NotCancelling)?;
+    subscriptions::store::mark_status(&mut tx, account, locked.subscription.status, false, now).await?;
+    record_in(&mut tx, account, "subscription.resumed", json!({"cancel_at_period_end": false}), None, origin, now).await?;
+    Ok(tx.commit().await.map_err(StoreError::from)?)
+}
+
+/// Stops or reactivates an account by staff's hand.
+pub async fn move_by_staff(pool: &PgPool, account: AccountId, (event, reason): (AccountEvent, &str), grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<AccountStatus, AccountError> {
+    let mut tx = db::begin(pool).await?;
+    let held = hold_in(&mut tx, account, grace, now).await?;
+    if held.row.is_system && event == AccountEvent::Suspended {
+        return Err(AccountError::System);
+    }
+    let ends_at = held.subscription.as_ref().map(|locked| locked.subscription.current_period_end);
+    if event == AccountEvent::Reactivated && ends_at.is_some_and(|end| end + grace <= now) {
+        return Err(AccountError::PeriodOver);
+    }
+    let status = move_in(&mut tx, account, held.standing.account, (event, Some(reason)), origin, now).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(status)
+}
+
+/// Deletes softly (H): nobody gets in any more, and for the account's retention time it can be taken back.
+pub async fn delete(pool: &PgPool, account: AccountId, by: UserId, origin: &Origin, now: Timestamp) -> Result<Timestamp, AccountError> {
+    let mut tx = db::begin(pool).await?;
+    let row = store::lock_account(&mut tx, account).await?.filter(|row| row.deleted_at.is_none()).ok_or(AccountError::NotFound)?;
+    if row.is_system {
+        return Err(AccountError::System);
+    }
+    let restore_until = now + days(u16::try_from(row.deletion_retention_days).unwrap_or(0));
+    store::mark_deleted(&mut tx, account, by, restore_until, now).await?;
+    record_in(&mut tx, account, "account.deleted", json!({"restore_until": restore_until}), None, origin, now).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(restore_until)
+}
+
+/// Takes a soft deletion back while its time is not over (H).
+pub async fn restore(pool: &PgPool, account: AccountId, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
+    let mut tx = db::begin(pool).await?;
+    let row = store::lock_account(&mut tx, account).await?.filter(|row| row.deleted_at.is_some()).ok_or(AccountError::NotFound)?;
+    if row.restore_until.is_none_or(|until| until <= now) {
+        return Err(AccountError::NotRestorable);
+    }
+    store::mark_restored(&mut tx, account, now).await.map_err(|error| if error.is_constraint("accounts_slug_key") { AccountError::NotRestorable } else { error.into() })?;
+    record_in(&mut tx, account, "account.restored", json!({}), None, origin, now).await?;
+    Ok(tx.commit().await.map_err(StoreError::from)?)
+}
+
+/// Records what the calendar has decided (B5): trials and grace times that are over, cancellations that are due. Each account
+/// in its own transaction, judged again under its lock, so that several instances do each thing once. Gives how many changed.
+pub async fn end_periods(pool: &PgPool, grace: TimeDelta, now: Timestamp) -> Result<usize, AccountError> {
+    let mut changed = 0;
+    for account in subscriptions::store::list_due(pool, now - grace, DUE_BATCH, now).await? {
+        changed += usize::from(db::retried(|| end_period(pool, account, grace, now)).await?);
+    }
+    Ok(changed)
+}
+
+async fn end_period(pool: &PgPool, account: AccountId, grace: TimeDelta, now: Timestamp) -> Result<bool, AccountError> {
+    let mut tx = db::begin(pool).await?;
+    let held = match hold_in(&mut tx, account, grace, now).await {
+        Err(AccountError::NotFound) => return Ok(false),
+        held => held?,
+    };
+    let recorded = Standing { account: held.row.status, subscription: None };
+    let origin = Origin::system();
+    match held.standing.account {
+        AccountStatus::Cancelled if recorded.account != AccountStatus::Cancelled => {
+            move_in(&mut tx, account, recorded.account, (AccountEvent::Cancelled, Some("the last period ended")), &origin, now).await?;
+        }
+        AccountStatus::Suspended if recorded.account != AccountStatus::Suspended => {
+            move_in(&mut tx, account, recorded.account, (AccountEvent::PeriodLapsed, Some("the period ended unpaid")), &origin, now).await?;
+        }
+        AccountStatus::Trial | AccountStatus::Active | AccountStatus::PendingPayment | AccountStatus::Suspended | AccountStatus::Cancelled => {}
+    }
+    if let (Some(locked), Some(status)) = (&held.subscription, held.standing.subscription) {
+        // A trial that lapsed is over for good: it is not looked at again.
+        let status = if held.standing.account == AccountStatus::Suspended && status == SubscriptionStatus::Trialing { SubscriptionStatus::Canceled } else { status };
+        subscriptions::store::mark_status(&mut tx, account, status, locked.subscription.cancel_at_period_end, now).await?;
+    }
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(true)
+}
+
+async fn record_in(connection: &mut PgConnection, account: AccountId, action: &'static str, after: serde_json::Value, reason: Option<String>, origin: &Origin, now: Timestamp) -> Result<(), StoreError> {
+    let entry = Entry { account: Some(account), action, target: format!("account:{account}"), before: json!({}), after, reason, at: now };
+    audit::service::record_in(connection, origin, &entry).await.map(drop)
+}

@@ -1,0 +1,250 @@
+//! Signs and reads tokens, hashes and compares passwords: what signing in needs and keeps in memory.
+
+use super::{
+    model::{Claims, HashingCost, Holder, Password, Stay, TokenPair, TokenType},
+    passwords::{self, Match, NotHashed},
+    rules,
+    tokens::{Draft, NotSigned, TokenRefused, TokenSecrets, Tokens},
+};
+use crate::{
+    clock::Timestamp,
+    config::{Config, JWT_SECRET_BYTES_MIN},
+    ids::{SessionId, UserId},
+    secrets,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::PgPool;
+use std::{sync::Arc, thread::available_parallelism};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+/// Passwords that may wait for a core; one more is sent away at once, so that memory stays bounded.
+const WAITING_MAX: usize = 64;
+
+/// What a service needs to sign somebody in.
+#[derive(Clone, Copy)]
+pub struct Desk<'a> {
+    /// The database.
+    pub pool: &'a PgPool,
+    /// Tokens and passwords.
+    pub authenticator: &'a Authenticator,
+    /// Length of trials, of passwords, of the grace.
+    pub config: &'a Config,
+}
+
+/// Why tokens and passwords can't be served at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthenticatorError {
+    /// A key that can be guessed.
+    #[error("a token secret is shorter than {JWT_SECRET_BYTES_MIN} bytes")]
+    SecretTooShort,
+    /// Signing and reading do not fit together in this build.
+    #[error("the self-test of tokens failed")]
+    Tokens,
+    /// Hashing and comparing do not fit together in this build.
+    #[error("the self-test of passwords failed")]
+    Passwords,
+}
+
+/// Why a password was not hashed or compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HashingError {
+    /// Too many are waiting.
+    #[error("too many passwords are being hashed")]
+    Busy,
+    /// Ours to mend.
+    #[error("hashing failed")]
+    Failed,
+}
+
+impl From<NotHashed> for HashingError {
+    fn from(_: NotHashed) -> Self {
+        HashingError::Failed
+    }
+}
+
+/// A pair of tokens with the refresh token's id, which is what is stored of it.
+#[derive(Debug, Clone)]
+pub struct IssuedPair {
+    /// For the client.
+    pub pair: TokenPair,
+    /// For the database.
+    pub refresh_id: Uuid,
+}
+
+/// Tokens and passwords. One instance per process: it bounds how many hashes are computed at once.
+pub struct Authenticator {
+    tokens: Tokens,
+    cost: HashingCost,
+    /// Compared when there is nothing to compare with, so that an unknown user costs what a wrong password costs.
+    decoy: String,
+    cores: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+}
+
+impl Authenticator {
+    /// Takes the secrets and proves that signing, reading, hashing and comparing work, before anybody relies on them.
+    pub fn new(cost: HashingCost, secrets: &TokenSecrets) -> Result<Self, AuthenticatorError> {
+        let mut keys = std::iter::once(&secrets.current).chain(&secrets.previous);
+        if keys.any(|key| key.expose_secret().len() < JWT_SECRET_BYTES_MIN) {
+            return Err(AuthenticatorError::SecretTooShort);
+        }
+        let tokens = Tokens::new(secrets);
+        test_tokens(&tokens).ok_or(AuthenticatorError::Tokens)?;
+        let decoy = test_passwords(cost).ok_or(AuthenticatorError::Passwords)?;
+        let cores = available_parallelism().map_or(1, usize::from);
+        let queue = Arc::new(Semaphore::new(cores.saturating_add(WAITING_MAX)));
+        Ok(Authenticator { tokens, cost, decoy, cores: Arc::new(Semaphore::new(cores)), queue })
+    }
+
+    /// Reads an access token that is valid at `now`. Whether its session still lives is the gate's question.
+    pub fn read_access(&self, token: &str, now: Timestamp) -> Result<Claims, TokenRefused> {
+        self.tokens.read(token, TokenType::Access, now)
+    }
+
+    /// Reads a refresh token that is valid at `now`.
+    pub fn read_refresh(&self, token: &str, now: Timestamp) -> Result<Claims, TokenRefused> {
+        self.tokens.read(token, TokenType::Refresh, now)
+    }
+
+    /// Signs a fresh pair.
+    pub fn issue(&self, holder: Holder, session: SessionId, stay: Stay, now: Timestamp) -> Result<IssuedPair, NotSigned> {
+        let second = Timestamp::from_timestamp(now.timestamp(), 0).unwrap_or(now);
+        let access_expires_at = second + rules::access_life();
+        let refresh_expires_at = second + rules::refresh_life(stay);
+        let access = Draft {
+            holder,
+            session,
+            token_type: TokenType::Access,
+            token_id: secrets::random_uuid(),
+            expires_at: access_expires_at,
+        };
+        let refresh = Draft {
+            token_type: TokenType::Refresh,
+            token_id: secrets::random_uuid(),
+            expires_at: refresh_expires_at,
+            ..access
+        };
+        let pair = TokenPair {
+            access: self.tokens.sign(&access, now)?,
+            refresh: self.tokens.sign(&refresh, now)?,
+            access_expires_at,
+            refresh_expires_at,
+        };
+        Ok(IssuedPair { pair, refresh_id: refresh.token_id })
+    }
+
+    /// Hashes a password. Call it before a transaction begins: it takes a while.
+    pub async fn hash(&self, password: &Password) -> Result<String, HashingError> {
+        let (password, cost) = (password.clone(), self.cost);
+        let salt = secrets::random_bytes();
+        Ok(self.on_a_core(move || passwords::hash_password(&password, salt, cost)).await??)
+    }
+
+    /// Compares a password with what is stored, if anything is. Takes its time in either case.
+    pub async fn compare(&self, password: &Password, stored: Option<&str>) -> Result<Match, HashingError> {
+        let stored = stored.filter(|stored| passwords::can_match(stored));
+        let (password, cost) = (password.clone(), self.cost);
+        let (is_decoy, hash) = (stored.is_none(), stored.unwrap_or(&self.decoy).to_owned());
+        let found = self.on_a_core(move || passwords::verify_password(&password, &hash, cost)).await?;
+        Ok(if is_decoy { Match::No } else { found })
+    }
+
+    /// Runs work that keeps a core busy: as many at once as there are cores, and a bounded number behind them.
+    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashingError> {
+        let waiting = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| HashingError::Busy)?;
+        let core = Arc::clone(&self.cores).acquire_owned().await.map_err(|_| HashingError::Failed)?;
+        // The permits move into the closure: a caller that is gone frees no core that is still at work.
+        let permits: [OwnedSemaphorePermit; 2] = [waiting, core];
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(permits);
+            result
+        });
+        done.await.map_err(|_| HashingError::Failed)
+    }
+}
+
+/// Signs a token and reads it; a changed one, one of the other kind and a late one must be refused.
+fn test_tokens(tokens: &Tokens) -> Option<()> {
+    let now = Timestamp::UNIX_EPOCH;
+    let draft = Draft {
+        holder: Holder { user: UserId(1), account: None, role: super::model::Role::Viewer },
+        session: SessionId(Uuid::nil()),
+        token_type: TokenType::Access,
+        token_id: Uuid::nil(),
+        expires_at: now + rules::access_life(),
+    };
+    let token = tokens.sign(&draft, now).ok()?;
+    let (_, signature) = token.rsplit_once('.')?;
+    let changed = tokens.sign(&Draft { holder: Holder { user: UserId(2), ..draft.holder }, ..draft }, now).ok()?;
+    let (message, _) = changed.rsplit_once('.')?;
+    let is_read = tokens.read(&token, TokenType::Access, now).is_ok_and(|claims| claims.user_id == UserId(1));
+    let is_refused = tokens.read(&format!("{message}.{signature}"), TokenType::Access, now).is_err()
+        && tokens.read(&token, TokenType::Refresh, now).is_err()
+        && tokens.read(&token, TokenType::Access, draft.expires_at).is_err();
+    (is_read && is_refused).then_some(())
+}
+
+/// Hashes a random password and compares it. Gives the hash, which nobody knows a password for.
+fn test_passwords(cost: HashingCost) -> Option<String> {
+    let password = Password(SecretString::from(secrets::random_token()));
+    let other = Password(SecretString::from(secrets::random_token()));
+    let hash = passwords::hash_password(&password, secrets::random_bytes(), cost).ok()?;
+    let is_sound = passwords::verify_password(&password, &hash, cost) == Match::Yes
+        && passwords::verify_password(&other, &hash, cost) == Match::No;
+    is_sound.then_some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets_of(key: &str) -> TokenSecrets {
+        TokenSecrets { current: key.into(), previous: Vec::new() }
+    }
+
+    fn password(text: &str) -> Password {
+        Password(SecretString::from(text))
+    }
+
+    #[test]
+    fn a_short_secret_or_an_impossible_cost_is_refused_at_start() {
+        let short = Authenticator::new(HashingCost::TESTS, &secrets_of("short")).err();
+        let costless = HashingCost { memory_kib: 0, passes: 0 };
+        let impossible = Authenticator::new(costless, &secrets_of(&"k".repeat(32))).err();
+
+        assert_eq!(short, Some(AuthenticatorError::SecretTooShort));
+        assert_eq!(impossible, Some(AuthenticatorError::Passwords));
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_decides_and_nothing_stored_matches_nothing() {
+        let authenticator = Authenticator::new(HashingCost::TESTS, &secrets_of(&"k".repeat(32))).unwrap();
+        let hash = authenticator.hash(&password("correct horse")).await.unwrap();
+
+        let compare = |text, stored| {
+            let (authenticator, password) = (&authenticator, password(text));
+            async move { authenticator.compare(&password, stored).await.unwrap() }
+        };
+
+        assert_eq!(compare("correct horse", Some(hash.as_str())).await, Match::Yes);
+        assert_eq!(compare("wrong horse", Some(hash.as_str())).await, Match::No);
+        assert_eq!(compare("correct horse", Some("!")).await, Match::No);
+        assert_eq!(compare("correct horse", None).await, Match::No);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_sends_the_next_one_away() {
+        let authenticator = Authenticator::new(HashingCost::TESTS, &secrets_of(&"k".repeat(32))).unwrap();
+        let all = u32::try_from(authenticator.queue.available_permits()).unwrap();
+        let held = Arc::clone(&authenticator.queue).try_acquire_many_owned(all).unwrap();
+
+        let refused = authenticator.hash(&password("correct horse")).await;
+        drop(held);
+        let served = authenticator.hash(&password("correct horse")).await;
+
+        assert_eq!(refused, Err(HashingError::Busy));
+        assert!(served.is_ok());
+    }
+}

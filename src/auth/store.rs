@@ -1,0 +1,354 @@
+//! SQL of users, sessions and refresh tokens.
+
+use super::{
+    model::{Device, Email, Holder, NewUser, ProfileChange, Role, SessionView, Stay},
+    rules::KnownToken,
+};
+use crate::{
+    clock::Timestamp,
+    db::StoreError,
+    ids::{AccountId, SessionId, UserId},
+};
+use sqlx::{PgConnection, PgExecutor, PgPool};
+use uuid::Uuid;
+
+/// A living user with what is stored of his password.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// He.
+    pub holder: Holder,
+    /// His address.
+    pub email: Email,
+    /// Argon2id, an old hash, or `!`.
+    pub password_hash: String,
+    /// Whether staff let him in.
+    pub is_active: bool,
+}
+
+struct CredentialsRow {
+    user_id: UserId,
+    account_id: Option<AccountId>,
+    role: Role,
+    email: String,
+    password_hash: String,
+    is_active: bool,
+}
+
+impl CredentialsRow {
+    fn credentials(self) -> Option<Credentials> {
+        let holder = Holder { user: self.user_id, account: self.account_id, role: self.role };
+        let email = Email::parse(&self.email).ok()?;
+        Some(Credentials { holder, email, password_hash: self.password_hash, is_active: self.is_active })
+    }
+}
+
+/// The living user with that address.
+pub async fn find_credentials(pool: &PgPool, email: &Email) -> Result<Option<Credentials>, StoreError> {
+    let row = sqlx::query_as!(
+        CredentialsRow,
+        r#"
+        select user_id as "user_id: UserId", account_id as "account_id: AccountId", role as "role: Role", email, password_hash, is_active
+        from users
+        where email = $1 and deleted_at is null
+        "#,
+        email.as_str(),
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.and_then(CredentialsRow::credentials))
+}
+
+/// The living user of that number.
+pub async fn find_credentials_of(pool: &PgPool, user: UserId) -> Result<Option<Credentials>, StoreError> {
+    let row = sqlx::query_as!(
+        CredentialsRow,
+        r#"
+        select user_id as "user_id: UserId", account_id as "account_id: AccountId", role as "role: Role", email, password_hash, is_active
+        from users
+        where user_id = $1 and deleted_at is null
+        "#,
+        user.0,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.and_then(CredentialsRow::credentials))
+}
+
+/// Whether a living user has that address.
+pub async fn is_email_taken(connection: &mut PgConnection, email: &Email) -> Result<bool, StoreError> {
+    let taken = sqlx::query_scalar!(
+        r#"select exists (select from users where email = $1 and deleted_at is null) as "taken!""#,
+        email.as_str(),
+    );
+    Ok(taken.fetch_one(connection).await?)
+}
+
+/// Adds a user.
+pub async fn insert_user(connection: &mut PgConnection, user: &NewUser, now: Timestamp) -> Result<UserId, StoreError> {
+    let id = sqlx::query_scalar!(
+        r#"
+        insert into users (account_id, email, username, first_name, last_name, role, is_superuser, password_hash, email_verified_at, created_at, updated_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
+        returning user_id as "user_id: UserId"
+        "#,
+        user.account.0,
+        user.email.as_str(),
+        user.username,
+        user.first_name,
+        user.last_name,
+        user.role.as_str(),
+        user.is_superuser,
+        user.password_hash,
+        user.email_verified_at,
+        now,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(id)
+}
+
+/// Notes a login and replaces the hash where there is a new one, if the user still is who was compared. Gives whether he is.
+pub async fn mark_login(connection: &mut PgConnection, compared: &Credentials, new_hash: Option<&str>, now: Timestamp) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        update users set last_login_at = $4, password_hash = coalesce($3, password_hash)
+        where user_id = $1 and password_hash = $2 and is_active and deleted_at is null
+        "#,
+        compared.holder.user.0,
+        compared.password_hash,
+        new_hash,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Replaces the hash that was compared. Gives whether it was still there.
+pub async fn update_password(connection: &mut PgConnection, compared: &Credentials, new_hash: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        update users set password_hash = $3, updated_at = $4
+        where user_id = $1 and password_hash = $2 and is_active and deleted_at is null
+        "#,
+        compared.holder.user.0,
+        compared.password_hash,
+        new_hash,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Changes what a user says of himself. Gives username, first and last name as they are now.
+pub async fn update_profile(pool: &PgPool, user: UserId, change: &ProfileChange, now: Timestamp) -> Result<Option<(String, String, String)>, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        update users
+        set username = coalesce($2, username), first_name = coalesce($3, first_name), last_name = coalesce($4, last_name), updated_at = $5
+        where user_id = $1 and deleted_at is null
+        returning username, first_name, last_name
+        "#,
+        user.0,
+        change.username,
+        change.first_name,
+        change.last_name,
+        now,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| (row.username, row.first_name, row.last_name)))
+}
+
+/// A session that is about to exist.
+#[derive(Debug, Clone)]
+pub struct NewSession<'a> {
+    /// Its number.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// How long it lasts.
+    pub stay: Stay,
+    /// Where it was started.
+    pub device: &'a Device,
+    /// When it ends unless it is used.
+    pub expires_at: Timestamp,
+    /// Its first refresh token.
+    pub refresh_id: Uuid,
+}
+
+/// Adds a session with its first refresh token.
+pub async fn insert_session(connection: &mut PgConnection, session: &NewSession<'_>, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        with session as (
+            insert into sessions (session_id, user_id, remember_me, client_address, user_agent, created_at, last_refreshed_at, expires_at)
+            values ($1, $2, $3, $4, $5, $6, $6, $7)
+            returning session_id
+        )
+        insert into refresh_tokens (token_id, session_id, generation, issued_at)
+        select $8, session_id, 0, $6 from session
+        "#,
+        session.id.0,
+        session.user.0,
+        session.stay == Stay::Remembered,
+        session.device.client_address,
+        session.device.user_agent,
+        now,
+        session.expires_at,
+        session.refresh_id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A living session of a user who may be in it.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveSession {
+    /// Its user as he stands now.
+    pub holder: Holder,
+    /// How often it was rotated.
+    pub generation: i32,
+    /// How long it lasts.
+    pub stay: Stay,
+}
+
+/// Locks a session that is neither over nor revoked and whose user may be signed in.
+pub async fn lock_session(connection: &mut PgConnection, session: SessionId, user: UserId, now: Timestamp) -> Result<Option<LiveSession>, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        select u.user_id as "user_id: UserId", u.account_id as "account_id: AccountId", u.role as "role: Role", s.generation, s.remember_me
+        from sessions s
+        join users u on u.user_id = s.user_id
+        where s.session_id = $1 and s.user_id = $2 and s.revoked_at is null and s.expires_at > $3
+          and u.is_active and u.deleted_at is null and u.role <> 'system_bot'
+        for update of s
+        "#,
+        session.0,
+        user.0,
+        now,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| LiveSession {
+        holder: Holder { user: row.user_id, account: row.account_id, role: row.role },
+        generation: row.generation,
+        stay: if row.remember_me { Stay::Remembered } else { Stay::Usual },
+    }))
+}
+
+/// A refresh token of a session, unless it was forgotten.
+pub async fn find_refresh_token(connection: &mut PgConnection, session: SessionId, token: Uuid) -> Result<Option<KnownToken>, StoreError> {
+    let token = sqlx::query_as!(
+        KnownToken,
+        "select generation, rotated_at from refresh_tokens where session_id = $1 and token_id = $2",
+        session.0,
+        token,
+    );
+    Ok(token.fetch_optional(connection).await?)
+}
+
+/// One refresh token given for another.
+#[derive(Debug, Clone, Copy)]
+pub struct Rotation {
+    /// The session.
+    pub session: SessionId,
+    /// The token that was shown.
+    pub used: Uuid,
+    /// The token that is given.
+    pub issued: Uuid,
+    /// The generation of the given one, and of the session from now on.
+    pub generation: i32,
+    /// When the session ends unless it is used again.
+    pub expires_at: Timestamp,
+}
+
+/// Carries a rotation out, and forgets the tokens that could only be replays: those two generations back.
+pub async fn rotate(connection: &mut PgConnection, rotation: &Rotation, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        with used as (
+            update refresh_tokens set rotated_at = coalesce(rotated_at, $6) where session_id = $1 and token_id = $2
+        ), forgotten as (
+            delete from refresh_tokens where session_id = $1 and generation < $4 - 1
+        ), session as (
+            update sessions set generation = $4, last_refreshed_at = $6, expires_at = greatest(expires_at, $5) where session_id = $1
+        )
+        insert into refresh_tokens (token_id, session_id, generation, issued_at) values ($3, $1, $4, $6)
+        "#,
+        rotation.session.0,
+        rotation.used,
+        rotation.issued,
+        rotation.generation,
+        rotation.expires_at,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Ends one session of a user. Gives whether it was living.
+pub async fn revoke_session(executor: impl PgExecutor<'_>, user: UserId, session: SessionId, reason: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        "update sessions set revoked_at = $4, revoked_reason = $3 where user_id = $1 and session_id = $2 and revoked_at is null and expires_at > $4",
+        user.0,
+        session.0,
+        reason,
+        now,
+    )
+    .execute(executor)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends all living sessions of a user, but the kept one. Gives how many.
+pub async fn revoke_sessions(executor: impl PgExecutor<'_>, user: UserId, kept: Option<SessionId>, reason: &str, now: Timestamp) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        update sessions set revoked_at = $4, revoked_reason = $3
+        where user_id = $1 and session_id is distinct from $2 and revoked_at is null and expires_at > $4
+        "#,
+        user.0,
+        kept.map(|session| session.0),
+        reason,
+        now,
+    )
+    .execute(executor)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// One page of a user's living sessions, newest first.
+pub async fn list_sessions(pool: &PgPool, user: UserId, current: SessionId, page: (i64, i64), now: Timestamp) -> Result<Vec<SessionView>, StoreError> {
+    let (limit, offset) = page;
+    let sessions = sqlx::query_as!(
+        SessionView,
+        r#"
+        select session_id as "id: SessionId", session_id = $2 as "is_current!", remember_me, client_address, user_agent,
+               created_at, last_refreshed_at, expires_at
+        from sessions
+        where user_id = $1 and revoked_at is null and expires_at > $3
+        order by created_at desc, session_id
+        limit $4 offset $5
+        "#,
+        user.0,
+        current.0,
+        now,
+        limit,
+        offset,
+    );
+    Ok(sessions.fetch_all(pool).await?)
+}
+
+/// How many living sessions a user has.
+pub async fn count_sessions(pool: &PgPool, user: UserId, now: Timestamp) -> Result<i64, StoreError> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from sessions where user_id = $1 and revoked_at is null and expires_at > $2"#,
+        user.0,
+        now,
+    );
+    Ok(count.fetch_one(pool).await?)
+}

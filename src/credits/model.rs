@@ -1,0 +1,209 @@
+//! Pools, entries, operations.
+
+use crate::money::Credits;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+crate::words! {
+    /// What AI can be asked to do (requirements, section 1).
+    pub enum Operation {
+        /// Priced per run.
+        Clustering = "clustering",
+        /// Priced per idea.
+        IdeaGeneration = "idea_generation",
+        /// Priced per 100 words, rounded up.
+        ContentGeneration = "content_generation",
+        /// Priced per image.
+        ImageGeneration = "image_generation",
+        /// Priced per run.
+        ImagePromptExtraction = "image_prompt_extraction",
+    }
+}
+
+crate::words! {
+    /// What an operation's price is counted by.
+    pub enum Unit {
+        /// Once per run.
+        Run = "run",
+        /// Each idea.
+        Idea = "idea",
+        /// Each hundred words begun.
+        HundredWords = "100_words",
+        /// Each image.
+        Image = "image",
+    }
+}
+
+crate::words! {
+    /// Why an entry was made (contract, section 4).
+    pub enum TransactionKind {
+        /// The grant of a period.
+        Subscription = "subscription",
+        /// Extra credits, bought.
+        Purchase = "purchase",
+        /// Spent on an operation.
+        Deduction = "deduction",
+        /// Given back.
+        Refund = "refund",
+        /// Moved by staff, with a reason.
+        Adjustment = "adjustment",
+        /// Taken away when a period was over.
+        Expiry = "expiry",
+    }
+}
+
+/// Both pools of an account at one point of its ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pools {
+    /// Reset every period; spent first.
+    pub plan: Credits,
+    /// Bought or granted; kept.
+    pub extra: Credits,
+    /// Number of the newest entry.
+    pub last_seq: i64,
+}
+
+/// How many of an operation: 1 to 1,000,000 runs, ideas, words or images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = i64, minimum = 1, maximum = 1_000_000)]
+pub struct Quantity(i64);
+
+impl Quantity {
+    /// The most that one request may ask for.
+    pub const MAX: i64 = 1_000_000;
+
+    /// Takes a count from 1 to [`Quantity::MAX`].
+    pub fn new(count: i64) -> Option<Self> {
+        (1..=Self::MAX).contains(&count).then_some(Quantity(count))
+    }
+
+    /// The count.
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let count = i64::deserialize(deserializer)?;
+        Quantity::new(count).ok_or_else(|| D::Error::custom(format!("give a whole number from 1 to {}", Quantity::MAX)))
+    }
+}
+
+/// What the client wants to remember with an entry: a JSON object of at most 4 KiB.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct Metadata(pub serde_json::Map<String, Value>);
+
+impl Metadata {
+    /// Its text at the most, in bytes.
+    pub const BYTES_MAX: usize = 4_096;
+
+    /// The object for the database.
+    pub fn value(&self) -> Value {
+        Value::Object(self.0.clone())
+    }
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = serde_json::Map::deserialize(deserializer)?;
+        let text = Value::Object(object.clone()).to_string();
+        if text.len() > Self::BYTES_MAX {
+            return Err(D::Error::custom(format!("send at most {} bytes", Self::BYTES_MAX)));
+        }
+        if text.contains("\\u0000") {
+            return Err(D::Error::custom("the character U+0000 can't be stored"));
+        }
+        Ok(Metadata(object))
+    }
+}
+
+/// A spend that was asked for.
+#[derive(Clone, Debug)]
+pub struct Spend {
+    /// What was done.
+    pub operation: Operation,
+    /// How many of it.
+    pub quantity: Quantity,
+    /// For the statement; empty: the operation's name serves.
+    pub description: Option<String>,
+    /// The client's own data.
+    pub metadata: Metadata,
+    /// The client's own word for it.
+    pub reference: Option<String>,
+    /// `user:7`, `site:3`.
+    pub actor: String,
+}
+
+/// An entry of the ledger, as clients see it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Transaction {
+    /// Its number within the account.
+    pub id: i64,
+    /// Why it was made.
+    #[serde(rename = "type")]
+    pub kind: TransactionKind,
+    /// Signed: deductions are negative.
+    pub amount: Credits,
+    /// Both pools together after it.
+    pub balance_after: Credits,
+    /// What was done with AI; null unless a deduction.
+    pub operation: Option<Operation>,
+    /// How many of it.
+    pub quantity: Option<i64>,
+    /// For people.
+    pub description: String,
+    /// The client's own data.
+    #[schema(value_type = Object)]
+    pub metadata: Value,
+    /// The client's own word for it.
+    pub reference: Option<String>,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What an account has to spend.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Balance {
+    /// Both pools together.
+    pub credits: Credits,
+    /// Reserved by holds that are open.
+    pub held: Credits,
+    /// What a deduction can take now.
+    pub available: Credits,
+    /// Reset every period; spent first.
+    pub plan_credits: Credits,
+    /// Kept.
+    pub extra_credits: Credits,
+    /// What each period brings.
+    pub credits_per_month: Credits,
+    /// When the period ends.
+    pub resets_at: Option<DateTime<Utc>>,
+}
+
+/// What an operation costs.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct OperationCost {
+    /// The operation.
+    pub operation: Operation,
+    /// What is counted.
+    pub unit: Unit,
+    /// Credits per unit.
+    pub cost: Credits,
+}
+
+/// Whether a job could be paid for now.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Quote {
+    /// Credits that the job costs.
+    pub cost: Credits,
+    /// Credits that can be spent now.
+    pub available: Credits,
+    /// Whether they suffice.
+    pub sufficient: bool,
+}

@@ -1,0 +1,209 @@
+//! Moves credits. Each public verb is one transaction, or joins the caller's (`_in`).
+
+use super::{
+    model::{Operation, Pools, Quantity, Quote, Spend, Transaction, TransactionKind},
+    rules::{self, MoveRefused},
+    store::{self, NewEntry},
+};
+use crate::{
+    audit,
+    clock::Timestamp,
+    db::{self, MayCollide, StoreError},
+    idempotency::model::Keyed,
+    ids::AccountId,
+    money::{Credits, CreditsOutOfRange},
+    plans::model::Plan,
+};
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+
+/// Why credits did not move.
+#[derive(Debug, thiserror::Error)]
+pub enum CreditError {
+    /// The pools can't move so.
+    #[error(transparent)]
+    Refused(#[from] MoveRefused),
+    /// The key came with other input before.
+    #[error("the idempotency key was used with other input")]
+    KeyReused,
+    /// The account has no balance: it was never signed up.
+    #[error("the account has no balance")]
+    NoBalance,
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<CreditsOutOfRange> for CreditError {
+    fn from(_: CreditsOutOfRange) -> Self {
+        CreditError::Refused(MoveRefused::OutOfRange)
+    }
+}
+
+impl MayCollide for CreditError {
+    fn is_collision(&self) -> bool {
+        matches!(self, CreditError::Store(error) if error.is_collision())
+    }
+}
+
+/// Whether an entry is new or the answer to a request that was sent again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Spent {
+    /// Written now.
+    New(Transaction),
+    /// Written when the key was first seen; nothing happened now.
+    Replayed(Transaction),
+}
+
+/// Spends credits on an operation, once per key.
+pub async fn spend(pool: &PgPool, account: AccountId, spend: &Spend, key: Option<&Keyed>, now: Timestamp) -> Result<Spent, CreditError> {
+    db::retried(|| async move {
+        let mut tx = db::begin(pool).await?;
+        let pools = store::lock_balance(&mut tx, account).await?.ok_or(CreditError::NoBalance)?;
+        if let Some(first) = recall_in(&mut tx, account, key).await? {
+            return Ok(Spent::Replayed(first));
+        }
+        let unit_cost = store::unit_cost(&mut *tx, spend.operation).await?;
+        let moved = pools.spend(rules::price(spend.operation, spend.quantity, unit_cost)?)?;
+        let entry = NewEntry {
+            account,
+            kind: TransactionKind::Deduction,
+            moved,
+            work: Some((spend.operation, spend.quantity.get(), unit_cost)),
+            description: spend.description.clone().unwrap_or_else(|| spend.operation.as_str().replace('_', " ")),
+            metadata: spend.metadata.value(),
+            reference: spend.reference.clone(),
+            period_seq: None,
+            actor: &spend.actor,
+            key,
+        };
+        let transaction = store::append_entry(&mut tx, entry, now).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(Spent::New(transaction))
+    })
+    .await
+}
+
+/// The entry that the key made before. The balance must be locked, so that two sends of one key can't both find none.
+async fn recall_in(connection: &mut PgConnection, account: AccountId, key: Option<&Keyed>) -> Result<Option<Transaction>, CreditError> {
+    let Some(keyed) = key else { return Ok(None) };
+    match store::find_by_key(connection, account, &keyed.key).await? {
+        None => Ok(None),
+        Some((first, hash)) if crate::secrets::same(&hash, &keyed.input_hash) => Ok(Some(first)),
+        Some(_) => Err(CreditError::KeyReused),
+    }
+}
+
+/// What a job would cost, and whether it could be paid for. Writes nothing.
+pub async fn quote(pool: &PgPool, account: AccountId, operation: Operation, quantity: Quantity) -> Result<Quote, CreditError> {
+    let pools = store::find_balance(pool, account).await?.ok_or(CreditError::NoBalance)?;
+    let cost = rules::price(operation, quantity, store::unit_cost(pool, operation).await?)?;
+    let available = pools.total();
+    Ok(Quote { cost, available, sufficient: cost <= available })
+}
+
+/// Opens a new account's ledger with its plan's credits (A2).
+pub async fn seed_in(connection: &mut PgConnection, account: AccountId, period_seq: i32, plan: &Plan, actor: &str, now: Timestamp) -> Result<(), StoreError> {
+    store::insert_balance(connection, account).await?;
+    let Ok(Some(moved)) = Pools::EMPTY.grant_plan(plan.credits_per_month) else { return Ok(()) };
+    let entry = NewEntry {
+        account,
+        kind: TransactionKind::Subscription,
+        moved,
+        work: None,
+        description: format!("Initial credits from {}", plan.name),
+        metadata: json!({"registration": true, "plan_slug": plan.slug}),
+        reference: None,
+        period_seq: Some(period_seq),
+        actor,
+        key: None,
+    };
+    store::append_entry(connection, entry, now).await.map(drop)
+}
+
+/// What a reset did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reset {
+    /// Both pools before.
+    pub before: Credits,
+    /// Both pools after.
+    pub after: Credits,
+    /// The grant; none for a plan without credits.
+    pub grant: Option<Transaction>,
+}
+
+/// Resets the plan pool for a period: what is left expires, then the plan's credits are granted (B2, B3). Two ledger rows,
+/// never an absolute write; extra credits stay.
+pub async fn reset_in(connection: &mut PgConnection, account: AccountId, period_seq: i32, plan: &Plan, actor: &str, now: Timestamp) -> Result<Reset, CreditError> {
+    let mut pools = store::lock_balance(connection, account).await?.ok_or(CreditError::NoBalance)?;
+    let before = pools.total();
+    let metadata = json!({"plan_slug": plan.slug, "period": period_seq});
+    let entry = |kind, moved, description| NewEntry {
+        account,
+        kind,
+        moved,
+        work: None,
+        description,
+        metadata: metadata.clone(),
+        reference: None,
+        period_seq: Some(period_seq),
+        actor,
+        key: None,
+    };
+    if let Some(moved) = pools.expire_plan()? {
+        store::append_entry(connection, entry(TransactionKind::Expiry, moved, "Unused credits of the period before".to_owned()), now).await?;
+        pools = moved.after;
+    }
+    let mut grant = None;
+    if let Some(moved) = pools.grant_plan(plan.credits_per_month)? {
+        grant = Some(store::append_entry(connection, entry(TransactionKind::Subscription, moved, format!("Credits from {}", plan.name)), now).await?);
+        pools = moved.after;
+    }
+    Ok(Reset { before, after: pools.total(), grant })
+}
+
+/// Moves an account's credits by staff's hand: up into the extra pool, down in the order of spending. Audited.
+pub async fn adjust_in(connection: &mut PgConnection, account: AccountId, amount: Credits, reason: &str, origin: &audit::model::Origin, now: Timestamp) -> Result<(Credits, Transaction), CreditError> {
+    let pools = store::lock_balance(connection, account).await?.ok_or(CreditError::NoBalance)?;
+    let entry = NewEntry {
+        account,
+        kind: TransactionKind::Adjustment,
+        moved: pools.adjust_extra(amount)?,
+        work: None,
+        description: reason.to_owned(),
+        metadata: json!({}),
+        reference: None,
+        period_seq: None,
+        actor: &origin.actor,
+        key: None,
+    };
+    let transaction = store::append_entry(connection, entry, now).await?;
+    let record = audit::model::Entry {
+        account: Some(account),
+        action: "credits.adjusted",
+        target: format!("account:{account}"),
+        before: json!({"credits": pools.total()}),
+        after: json!({"credits": transaction.balance_after, "transaction": transaction.id}),
+        reason: Some(reason.to_owned()),
+        at: now,
+    };
+    audit::service::record_in(connection, origin, &record).await?;
+    Ok((pools.total(), transaction))
+}
+
+/// Sets what an operation costs from now on. Audited.
+pub async fn set_cost(pool: &PgPool, operation: Operation, cost: Credits, reason: &str, origin: &audit::model::Origin, now: Timestamp) -> Result<(), StoreError> {
+    let mut tx = db::begin(pool).await?;
+    let before = store::upsert_cost(&mut tx, operation, cost, now).await?;
+    let record = audit::model::Entry {
+        account: None,
+        action: "credit_cost.changed",
+        target: format!("operation:{operation}"),
+        before: json!({"cost": before}),
+        after: json!({"cost": cost}),
+        reason: Some(reason.to_owned()),
+        at: now,
+    };
+    audit::service::record_in(&mut tx, origin, &record).await?;
+    Ok(tx.commit().await?)
+}

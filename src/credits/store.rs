@@ -1,0 +1,244 @@
+//! SQL of balances, ledger and prices.
+
+use super::{
+    model::{Operation, OperationCost, Pools, Transaction, TransactionKind},
+    rules::Move,
+};
+use crate::{clock::Timestamp, db::StoreError, ids::AccountId, money::Credits};
+use serde_json::Value;
+use sqlx::{PgConnection, PgExecutor};
+
+/// An entry before it is written.
+pub struct NewEntry<'a> {
+    /// Whose ledger.
+    pub account: AccountId,
+    /// Why.
+    pub kind: TransactionKind,
+    /// How the pools move.
+    pub moved: Move,
+    /// Operation, quantity and cost of a unit, of a deduction.
+    pub work: Option<(Operation, i64, i64)>,
+    /// For people.
+    pub description: String,
+    /// The client's own data.
+    pub metadata: Value,
+    /// The client's own word for it.
+    pub reference: Option<String>,
+    /// The period whose grant or expiry this is.
+    pub period_seq: Option<i32>,
+    /// Who.
+    pub actor: &'a str,
+    /// Key and input hash, where the client gave a key.
+    pub key: Option<&'a crate::idempotency::model::Keyed>,
+}
+
+/// Opens an account's balance at nothing.
+pub async fn insert_balance(connection: &mut PgConnection, account: AccountId) -> Result<(), StoreError> {
+    sqlx::query!("insert into credit_balances (account_id, plan_credits, extra_credits, last_seq) values ($1, 0, 0, 0)", account.0).execute(connection).await?;
+    Ok(())
+}
+
+/// Locks the balance row, before anything is read: two spends at once must not see the same balance.
+pub async fn lock_balance(connection: &mut PgConnection, account: AccountId) -> Result<Option<Pools>, StoreError> {
+    let pools = sqlx::query_as!(
+        Pools,
+        r#"select plan_credits as "plan: Credits", extra_credits as "extra: Credits", last_seq from credit_balances where account_id = $1 for update"#,
+        account.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(pools)
+}
+
+/// The balance as it is.
+pub async fn find_balance(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Option<Pools>, StoreError> {
+    let pools = sqlx::query_as!(
+        Pools,
+        r#"select plan_credits as "plan: Credits", extra_credits as "extra: Credits", last_seq from credit_balances where account_id = $1"#,
+        account.0
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(pools)
+}
+
+/// Moves the balance and writes the entry that explains it, in one statement. The balance must be locked.
+pub async fn append_entry(connection: &mut PgConnection, entry: NewEntry<'_>, now: Timestamp) -> Result<Transaction, StoreError> {
+    let after = entry.moved.after;
+    let (operation, quantity, unit_cost) = entry.work.map_or((None, None, None), |(operation, quantity, cost)| (Some(operation), Some(quantity), Some(cost)));
+    let transaction = sqlx::query_as!(
+        Transaction,
+        r#"
+        with balance as (
+            update credit_balances set plan_credits = $4, extra_credits = $5, last_seq = $6::bigint
+            where account_id = $1 and last_seq = $6::bigint - 1
+            returning account_id
+        )
+        insert into credit_transactions (account_id, seq, kind, plan_amount, extra_amount, plan_after, extra_after, operation, quantity, unit_cost,
+                                         description, metadata, reference, period_seq, actor, idempotency_key, input_hash, created_at)
+        select account_id, $6::bigint, $7, $2, $3, $4, $5, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18 from balance
+        returning seq as id, kind as "kind: TransactionKind", amount as "amount!: Credits", balance_after as "balance_after!: Credits",
+                  operation as "operation: Operation", quantity, description, metadata, reference, created_at
+        "#,
+        entry.account.0,
+        entry.moved.plan.get(),
+        entry.moved.extra.get(),
+        after.plan.get(),
+        after.extra.get(),
+        after.last_seq,
+        entry.kind.as_str(),
+        operation.map(Operation::as_str),
+        quantity,
+        unit_cost,
+        entry.description,
+        entry.metadata,
+        entry.reference,
+        entry.period_seq,
+        entry.actor,
+        entry.key.map(|keyed| keyed.key.as_str()),
+        entry.key.map(|keyed| keyed.input_hash.as_slice()),
+        now,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(transaction)
+}
+
+/// The entry that a key made, with the hash of its input.
+pub async fn find_by_key(connection: &mut PgConnection, account: AccountId, key: &str) -> Result<Option<(Transaction, Vec<u8>)>, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        select seq, kind as "kind: TransactionKind", amount as "amount!: Credits", balance_after as "balance_after!: Credits",
+               operation as "operation: Operation", quantity, description, metadata, reference, input_hash as "input_hash!", created_at
+        from credit_transactions where account_id = $1 and idempotency_key = $2
+        "#,
+        account.0,
+        key
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| {
+        let transaction = Transaction {
+            id: row.seq,
+            kind: row.kind,
+            amount: row.amount,
+            balance_after: row.balance_after,
+            operation: row.operation,
+            quantity: row.quantity,
+            description: row.description,
+            metadata: row.metadata,
+            reference: row.reference,
+            created_at: row.created_at,
+        };
+        (transaction, row.input_hash)
+    }))
+}
+
+/// Which entries a list shows.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// Only of this kind.
+    pub kind: Option<TransactionKind>,
+    /// Only of this operation.
+    pub operation: Option<Operation>,
+    /// Made at or after.
+    pub from: Option<Timestamp>,
+    /// Made before.
+    pub to: Option<Timestamp>,
+}
+
+/// Entries older than a number, newest first.
+pub async fn list_older(executor: impl PgExecutor<'_>, account: AccountId, filter: &Filter, older_than: Option<i64>, limit: i64) -> Result<Vec<Transaction>, StoreError> {
+    let rows = sqlx::query_as!(
+        Transaction,
+        r#"
+        select seq as id, kind as "kind: TransactionKind", amount as "amount!: Credits", balance_after as "balance_after!: Credits",
+               operation as "operation: Operation", quantity, description, metadata, reference, created_at
+        from credit_transactions
+        where account_id = $1 and seq < $2 and ($3::text is null or kind = $3) and ($4::text is null or operation = $4)
+          and ($5::timestamptz is null or created_at >= $5) and ($6::timestamptz is null or created_at < $6)
+        order by seq desc limit $7
+        "#,
+        account.0,
+        older_than.unwrap_or(i64::MAX),
+        filter.kind.map(TransactionKind::as_str),
+        filter.operation.map(Operation::as_str),
+        filter.from,
+        filter.to,
+        limit
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows)
+}
+
+/// Entries newer than a number, oldest first.
+pub async fn list_newer(executor: impl PgExecutor<'_>, account: AccountId, filter: &Filter, newer_than: i64, limit: i64) -> Result<Vec<Transaction>, StoreError> {
+    let rows = sqlx::query_as!(
+        Transaction,
+        r#"
+        select seq as id, kind as "kind: TransactionKind", amount as "amount!: Credits", balance_after as "balance_after!: Credits",
+               operation as "operation: Operation", quantity, description, metadata, reference, created_at
+        from credit_transactions
+        where account_id = $1 and seq > $2 and ($3::text is null or kind = $3) and ($4::text is null or operation = $4)
+          and ($5::timestamptz is null or created_at >= $5) and ($6::timestamptz is null or created_at < $6)
+        order by seq limit $7
+        "#,
+        account.0,
+        newer_than,
+        filter.kind.map(TransactionKind::as_str),
+        filter.operation.map(Operation::as_str),
+        filter.from,
+        filter.to,
+        limit
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows)
+}
+
+/// How many entries the filter lets through.
+pub async fn count_entries(executor: impl PgExecutor<'_>, account: AccountId, filter: &Filter) -> Result<i64, StoreError> {
+    let count = sqlx::query_scalar!(
+        r#"
+        select count(*) as "count!" from credit_transactions
+        where account_id = $1 and ($2::text is null or kind = $2) and ($3::text is null or operation = $3)
+          and ($4::timestamptz is null or created_at >= $4) and ($5::timestamptz is null or created_at < $5)
+        "#,
+        account.0,
+        filter.kind.map(TransactionKind::as_str),
+        filter.operation.map(Operation::as_str),
+        filter.from,
+        filter.to
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(count)
+}
+
+/// Credits per unit of an operation; the built-in default where the table has no row.
+pub async fn unit_cost(executor: impl PgExecutor<'_>, operation: Operation) -> Result<i64, StoreError> {
+    let cost = sqlx::query_scalar!("select cost from credit_costs where operation = $1", operation.as_str()).fetch_optional(executor).await?;
+    Ok(cost.unwrap_or(operation.default_cost()))
+}
+
+/// Every operation with its price.
+pub async fn list_costs(executor: impl PgExecutor<'_>) -> Result<Vec<OperationCost>, StoreError> {
+    let rows = sqlx::query!(r#"select operation as "operation: Operation", cost as "cost: Credits" from credit_costs"#).fetch_all(executor).await?;
+    let priced = |operation: Operation| rows.iter().find(|row| row.operation == operation).map_or(Credits::new(operation.default_cost()).unwrap_or_default(), |row| row.cost);
+    Ok(Operation::ALL.iter().map(|operation| OperationCost { operation: *operation, unit: operation.unit(), cost: priced(*operation) }).collect())
+}
+
+/// Sets the price of an operation. Gives the price before, where there was a row.
+pub async fn upsert_cost(connection: &mut PgConnection, operation: Operation, cost: Credits, now: Timestamp) -> Result<i64, StoreError> {
+    let before = unit_cost(&mut *connection, operation).await?;
+    sqlx::query!(
+        "insert into credit_costs (operation, cost, updated_at) values ($1, $2, $3) on conflict (operation) do update set cost = $2, updated_at = $3",
+        operation.as_str(),
+        cost.get(),
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(before)
+}

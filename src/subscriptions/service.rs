@@ -1,0 +1,102 @@
+//! Starts, renews and ends paid time, always inside the caller's transaction.
+
+use super::{
+    model::{PeriodKind, Subscription, SubscriptionStatus},
+    rules::{self, Hold, Running},
+    store::{self, Locked, NewPeriod, NewState},
+};
+use crate::{
+    clock::Timestamp,
+    db::StoreError,
+    ids::{AccountId, PaymentId, PaymentMethod},
+    money::Money,
+    period::Period,
+    plans::model::Plan,
+};
+use sqlx::PgConnection;
+
+/// Starts a new account's trial (B1). Gives the period's number.
+pub async fn start_trial_in(connection: &mut PgConnection, account: AccountId, plan: &Plan, trial_days: u16, now: Timestamp) -> Result<i32, StoreError> {
+    let period = Period::trial(trial_days, now);
+    let state = NewState { plan: plan.id, status: SubscriptionStatus::Trialing, payment_method: None, external_payment_id: None, period };
+    store::put_subscription(connection, account, &state, now).await?;
+    let new = NewPeriod { kind: PeriodKind::Trial, plan: plan.id, price: Money::ZERO, credits: plan.credits_per_month, period, lapsed_from: None, payment: None };
+    store::insert_period(connection, account, &new, now).await
+}
+
+/// Time that somebody has bought.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Activation, renewal or manual.
+    pub kind: PeriodKind,
+    /// The period's number.
+    pub period_seq: i32,
+    /// The subscription now.
+    pub subscription: Subscription,
+}
+
+/// A payment, as far as time is concerned.
+#[derive(Debug, Clone)]
+pub struct Paid {
+    /// The payment's row.
+    pub payment: PaymentId,
+    /// How.
+    pub method: PaymentMethod,
+    /// The bank's or provider's own reference.
+    pub external_payment_id: String,
+    /// How much.
+    pub amount: Money,
+}
+
+/// Carries out what a payment buys: B3 where it joins, B2 where it starts. `before` must be locked and as it stands now.
+pub async fn apply_payment_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    (before, hold): (Option<&Locked>, Hold),
+    plan: &Plan,
+    paid: &Paid,
+    now: Timestamp,
+) -> Result<Started, StoreError> {
+    let running = before.map(|locked| Running { plan: locked.plan, status: locked.subscription.status, period: locked.subscription.period() });
+    let bought = rules::purchase(running, hold, plan.id, plan.billing_cycle, now);
+    if bought.kind == PeriodKind::Activation {
+        store::close_periods(connection, account, now).await?;
+    }
+    let state = NewState {
+        plan: plan.id,
+        status: SubscriptionStatus::Active,
+        payment_method: Some(paid.method),
+        external_payment_id: Some(&paid.external_payment_id),
+        period: bought.period,
+    };
+    let subscription = store::put_subscription(connection, account, &state, now).await?;
+    let new = NewPeriod {
+        kind: bought.kind,
+        plan: plan.id,
+        price: paid.amount,
+        credits: plan.credits_per_month,
+        period: bought.period,
+        lapsed_from: bought.lapsed_from,
+        payment: Some((paid.payment, paid.external_payment_id.clone())),
+    };
+    let period_seq = store::insert_period(connection, account, &new, now).await?;
+    Ok(Started { kind: bought.kind, period_seq, subscription })
+}
+
+/// Starts a period by a developer's hand (A3), or for a system account: now, one cycle long, nothing paid.
+pub async fn start_manual_in(connection: &mut PgConnection, account: AccountId, before: Option<&Locked>, plan: &Plan, now: Timestamp) -> Result<Started, StoreError> {
+    store::close_periods(connection, account, now).await?;
+    let period = Period::starting(plan.billing_cycle, now);
+    let lapsed_from = before.map(|locked| locked.subscription.current_period_end).filter(|end| *end < now);
+    let state = NewState { plan: plan.id, status: SubscriptionStatus::Active, payment_method: None, external_payment_id: None, period };
+    let subscription = store::put_subscription(connection, account, &state, now).await?;
+    let new = NewPeriod { kind: PeriodKind::Manual, plan: plan.id, price: Money::ZERO, credits: plan.credits_per_month, period, lapsed_from, payment: None };
+    let period_seq = store::insert_period(connection, account, &new, now).await?;
+    Ok(Started { kind: PeriodKind::Manual, period_seq, subscription })
+}
+
+/// Ends an account's time for good, now.
+pub async fn cancel_in(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+    store::close_periods(connection, account, now).await?;
+    store::mark_status(connection, account, SubscriptionStatus::Canceled, false, now).await
+}

@@ -1,0 +1,211 @@
+//! SQL of subscriptions and their periods.
+
+use super::model::{PeriodKind, PeriodRecord, Subscription, SubscriptionStatus};
+use crate::{
+    clock::Timestamp,
+    db::StoreError,
+    ids::{AccountId, PaymentId, PaymentMethod, PlanId, SubscriptionId},
+    money::{Credits, Money},
+    period::Period,
+};
+use sqlx::{PgConnection, PgExecutor};
+
+/// A subscription with what clients don't see.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    /// Its plan.
+    pub plan: PlanId,
+    /// What clients see.
+    pub subscription: Subscription,
+}
+
+/// Locks an account's subscription. The account's row comes first (lock order).
+pub async fn lock_subscription(connection: &mut PgConnection, account: AccountId) -> Result<Option<Locked>, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        select subscription_id as "id: SubscriptionId", plan_id as "plan_id: PlanId", status as "status: SubscriptionStatus",
+               payment_method as "payment_method: PaymentMethod", external_payment_id, current_period_start, current_period_end, cancel_at_period_end
+        from subscriptions where account_id = $1 for update
+        "#,
+        account.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| Locked {
+        plan: row.plan_id,
+        subscription: Subscription {
+            id: row.id,
+            status: row.status,
+            payment_method: row.payment_method,
+            external_payment_id: row.external_payment_id,
+            current_period_start: row.current_period_start,
+            current_period_end: row.current_period_end,
+            cancel_at_period_end: row.cancel_at_period_end,
+        },
+    }))
+}
+
+/// What a subscription becomes.
+pub struct NewState<'a> {
+    /// Its plan.
+    pub plan: PlanId,
+    /// Its state.
+    pub status: SubscriptionStatus,
+    /// How it was paid; none on a trial.
+    pub payment_method: Option<PaymentMethod>,
+    /// The payment's reference.
+    pub external_payment_id: Option<&'a str>,
+    /// Its present period.
+    pub period: Period,
+}
+
+/// Writes an account's one subscription, whether or not it had one; a wish to cancel is forgotten.
+pub async fn put_subscription(connection: &mut PgConnection, account: AccountId, state: &NewState<'_>, now: Timestamp) -> Result<Subscription, StoreError> {
+    let subscription = sqlx::query_as!(
+        Subscription,
+        r#"
+        insert into subscriptions (account_id, plan_id, status, payment_method, external_payment_id, current_period_start, current_period_end, created_at, updated_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+        on conflict (account_id) do update set plan_id = $2, status = $3, payment_method = $4, external_payment_id = $5, current_period_start = $6,
+            current_period_end = $7, cancel_at_period_end = false, updated_at = $8
+        returning subscription_id as "id: SubscriptionId", status as "status: SubscriptionStatus", payment_method as "payment_method: PaymentMethod",
+                  external_payment_id, current_period_start, current_period_end, cancel_at_period_end
+        "#,
+        account.0,
+        state.plan.0,
+        state.status.as_str(),
+        state.payment_method.map(PaymentMethod::as_str),
+        state.external_payment_id,
+        state.period.starts_at,
+        state.period.ends_at,
+        now
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(subscription)
+}
+
+/// Records how the subscription stands and whether it ends for good at its period's end.
+pub async fn mark_status(connection: &mut PgConnection, account: AccountId, status: SubscriptionStatus, cancels: bool, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update subscriptions set status = $2, cancel_at_period_end = $3, updated_at = $4 where account_id = $1",
+        account.0,
+        status.as_str(),
+        cancels,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Ends now what was to run on: the present period, and one that was paid ahead.
+pub async fn close_periods(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!("update subscription_periods set ends_at = greatest(starts_at, $2) where account_id = $1 and ends_at > $2", account.0, now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// A period before it is written.
+pub struct NewPeriod {
+    /// What starts it.
+    pub kind: PeriodKind,
+    /// Its plan.
+    pub plan: PlanId,
+    /// What was paid.
+    pub price: Money,
+    /// What is granted.
+    pub credits: Credits,
+    /// From when to when.
+    pub period: Period,
+    /// End of the last period, where a gap lies before this one.
+    pub lapsed_from: Option<Timestamp>,
+    /// The payment that bought it, and its own reference.
+    pub payment: Option<(PaymentId, String)>,
+}
+
+/// Adds a period and gives its number. The subscription must be locked; the database refuses an overlap (B4).
+pub async fn insert_period(connection: &mut PgConnection, account: AccountId, new: &NewPeriod, now: Timestamp) -> Result<i32, StoreError> {
+    let seq = sqlx::query_scalar!(
+        r#"
+        insert into subscription_periods (account_id, period_seq, plan_id, kind, price, credits, starts_at, ends_at, planned_ends_at, lapsed_from, payment_id,
+                                          external_payment_id, created_at)
+        select $1, coalesce(max(period_seq), 0) + 1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11 from subscription_periods where account_id = $1
+        returning period_seq
+        "#,
+        account.0,
+        new.plan.0,
+        new.kind.as_str(),
+        new.price.decimal(),
+        new.credits.get(),
+        new.period.starts_at,
+        new.period.ends_at,
+        new.lapsed_from,
+        new.payment.as_ref().map(|(payment, _)| payment.0),
+        new.payment.as_ref().map(|(_, reference)| reference.as_str()),
+        now
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(seq)
+}
+
+/// The period history, newest first.
+pub async fn list_periods(executor: impl PgExecutor<'_>, account: AccountId, limit: i64, offset: i64) -> Result<Vec<PeriodRecord>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        select s.period_seq, s.kind as "kind: PeriodKind", p.slug, s.price, s.credits as "credits: Credits", s.starts_at, s.ends_at, s.planned_ends_at,
+               s.lapsed_from, s.external_payment_id as "external_payment_id?"
+        from (select sp.account_id, sp.period_seq, sp.kind, sp.plan_id, sp.price, sp.credits, sp.starts_at, sp.ends_at, sp.planned_ends_at, sp.lapsed_from,
+                     sp.external_payment_id from subscription_periods sp where sp.account_id = $1 order by sp.period_seq desc limit $2 offset $3) s
+        join plans p on p.plan_id = s.plan_id
+        order by s.period_seq desc
+        "#,
+        account.0,
+        limit,
+        offset
+    )
+    .fetch_all(executor)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(PeriodRecord {
+                period: row.period_seq,
+                kind: row.kind,
+                plan_slug: row.slug,
+                price: Money::from_decimal(row.price).map_err(|error| sqlx::Error::Decode(error.into()))?,
+                credits: row.credits,
+                starts_at: row.starts_at,
+                ends_at: row.ends_at,
+                planned_ends_at: row.planned_ends_at,
+                lapsed_from: row.lapsed_from,
+                external_payment_id: row.external_payment_id,
+            })
+        })
+        .collect()
+}
+
+/// How many periods an account ever had.
+pub async fn count_periods(executor: impl PgExecutor<'_>, account: AccountId) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar!(r#"select count(*) as "count!" from subscription_periods where account_id = $1"#, account.0).fetch_one(executor).await?)
+}
+
+/// Accounts whose subscription may be behind the calendar: its period is over, and what follows is not recorded yet.
+/// One in grace is due again when the grace is over.
+pub async fn list_due(executor: impl PgExecutor<'_>, grace_began_before: Timestamp, limit: i64, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {
+    let accounts = sqlx::query_scalar!(
+        r#"
+        select account_id as "account_id: AccountId" from subscriptions
+        where status <> 'canceled' and current_period_end <= $1
+          and (status <> 'past_due' or cancel_at_period_end or current_period_end <= $2)
+        order by current_period_end limit $3
+        "#,
+        now,
+        grace_began_before,
+        limit
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(accounts)
+}
