@@ -100,6 +100,13 @@ pub async fn begin(pool: &PgPool) -> Result<Tx, StoreError> {
     Ok(begun.map_err(|_| sqlx::Error::WorkerCrashed)??)
 }
 
+/// How many rows a list has in all, where one page of it tells: it is not full, and has rows or is the first. So the
+/// usual list costs one round trip; `None` asks for a count.
+pub fn count_told_by_page(rows: usize, limit: i64, offset: i64) -> Option<i64> {
+    let rows = i64::try_from(rows).ok()?;
+    (rows < limit && (rows > 0 || offset == 0)).then_some(offset + rows)
+}
+
 /// Why the database can't serve.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {

@@ -158,9 +158,52 @@ pub fn slug_of(name: &str) -> String {
     slug.trim_end_matches('-').to_owned()
 }
 
+/// Characters of a slug at the most.
+const SLUG_CHARS_MAX: usize = 64;
+
+/// A word that stands in addresses and scripts: 1 to 64 characters of `a-z`, `0-9` and single dashes between them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$", max_length = 64, example = "home-garden-site")]
+pub struct Slug(String);
+
+/// A text that is no slug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("use 1 to 64 characters of a-z and 0-9, with single dashes between them")]
+pub struct NotASlug;
+
+impl Slug {
+    /// Reads a slug as it stands; nothing is changed to make it one.
+    pub fn parse(text: &str) -> Result<Self, NotASlug> {
+        let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if text.len() <= SLUG_CHARS_MAX && text.split('-').all(is_part) { Ok(Slug(text.to_owned())) } else { Err(NotASlug) }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Slug {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Slug::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slug_is_read_as_the_database_checks_it() {
+        for text in ["a", "home-g8", "0-1-2", &"x".repeat(64)] {
+            assert_eq!(Slug::parse(text).unwrap().as_str(), text);
+        }
+        for text in ["", "-", "-a", "a-", "a--b", "A", "a b", "ä", "a\0", &"x".repeat(65)] {
+            assert_eq!(Slug::parse(text), Err(NotASlug), "{text:?}");
+        }
+    }
 
     #[test]
     fn a_slug_keeps_letters_and_digits_and_joins_them_by_one_dash() {

@@ -107,3 +107,174 @@ pub fn next_status(from: AccountStatus, event: AccountEvent) -> Result<AccountSt
         (AccountEvent::Cancelled, Cancelled) => refused,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SubscriptionId;
+    use AccountEvent::{PaymentConfirmed, PeriodLapsed, PlanSetByHand, Reactivated, UpgradeAsked};
+    use AccountStatus::{Active, Cancelled, PendingPayment, Suspended, Trial};
+    use SubscriptionStatus::{Canceled, PastDue, Trialing};
+
+    const GRACE: TimeDelta = TimeDelta::days(3);
+    const MICROSECOND: TimeDelta = TimeDelta::microseconds(1);
+
+    fn end() -> Timestamp {
+        Timestamp::from_timestamp_micros(1_772_323_200_000_000).unwrap()
+    }
+
+    fn subscription(status: SubscriptionStatus, cancel_at_period_end: bool) -> Subscription {
+        Subscription {
+            id: SubscriptionId(1),
+            status,
+            payment_method: None,
+            external_payment_id: None,
+            current_period_start: end() - TimeDelta::days(30),
+            current_period_end: end(),
+            cancel_at_period_end,
+        }
+    }
+
+    fn stands(recorded: AccountStatus, status: SubscriptionStatus, now: Timestamp) -> (AccountStatus, Option<SubscriptionStatus>) {
+        let standing = standing(recorded, Tenancy::Customer, Some(&subscription(status, false)), GRACE, now);
+        (standing.account, standing.subscription)
+    }
+
+    #[test]
+    fn b5_a_trial_is_suspended_at_its_end_to_the_microsecond_and_has_no_grace() {
+        assert_eq!(stands(Trial, Trialing, end() - MICROSECOND), (Trial, Some(Trialing)));
+        assert_eq!(stands(Trial, Trialing, end()), (Suspended, Some(Trialing)));
+        assert_eq!(stands(Trial, Trialing, end() + MICROSECOND), (Suspended, Some(Trialing)));
+    }
+
+    #[test]
+    fn b5_a_paid_period_is_past_due_at_its_end_and_suspended_at_the_end_of_the_grace() {
+        let paid = SubscriptionStatus::Active;
+
+        assert_eq!(stands(Active, paid, end() - MICROSECOND), (Active, Some(paid)));
+        assert_eq!(stands(Active, paid, end()), (Active, Some(PastDue)));
+        assert_eq!(stands(Active, paid, end() + MICROSECOND), (Active, Some(PastDue)));
+        assert_eq!(stands(Active, paid, end() + GRACE - MICROSECOND), (Active, Some(PastDue)));
+        assert_eq!(stands(Active, paid, end() + GRACE), (Suspended, Some(PastDue)));
+        assert_eq!(stands(Active, paid, end() + GRACE + MICROSECOND), (Suspended, Some(PastDue)));
+    }
+
+    #[test]
+    fn b5_the_scheduler_having_recorded_the_lapse_changes_no_answer() {
+        for now in [end(), end() + GRACE - MICROSECOND, end() + GRACE] {
+            assert_eq!(stands(Active, PastDue, now), stands(Active, SubscriptionStatus::Active, now), "{now}");
+        }
+    }
+
+    #[test]
+    fn an_account_that_awaits_payment_keeps_what_its_present_period_gives() {
+        assert_eq!(stands(PendingPayment, Trialing, end() - MICROSECOND), (PendingPayment, Some(Trialing)));
+        assert_eq!(stands(PendingPayment, Trialing, end()), (Suspended, Some(Trialing)));
+        let paid = SubscriptionStatus::Active;
+        assert_eq!(stands(PendingPayment, paid, end()), (PendingPayment, Some(PastDue)));
+        assert_eq!(stands(PendingPayment, paid, end() + GRACE), (Suspended, Some(PastDue)));
+    }
+
+    #[test]
+    fn without_grace_a_paid_period_is_suspended_at_its_end() {
+        let subscription = subscription(SubscriptionStatus::Active, false);
+
+        let at_the_end = standing(Active, Tenancy::Customer, Some(&subscription), TimeDelta::zero(), end());
+
+        assert_eq!(at_the_end, Standing { account: Suspended, subscription: Some(PastDue) });
+    }
+
+    #[test]
+    fn what_was_to_end_is_cancelled_at_the_end_of_its_period_without_grace() {
+        for status in [Trialing, SubscriptionStatus::Active, PastDue, Canceled] {
+            let subscription = subscription(status, true);
+            let at = |now| standing(Active, Tenancy::Customer, Some(&subscription), GRACE, now);
+
+            assert_eq!(at(end() - MICROSECOND), Standing { account: Active, subscription: Some(status) }, "{status}");
+            assert_eq!(at(end()), Standing { account: Cancelled, subscription: Some(Canceled) }, "{status}");
+            assert_eq!(at(end() + MICROSECOND), Standing { account: Cancelled, subscription: Some(Canceled) }, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_cancelled_subscription_leaves_the_account_cancelled_at_the_end_of_its_period() {
+        assert_eq!(stands(Active, Canceled, end() - MICROSECOND), (Active, Some(Canceled)));
+        assert_eq!(stands(Active, Canceled, end()), (Cancelled, Some(Canceled)));
+    }
+
+    #[test]
+    fn a_system_account_never_expires() {
+        let far = end() + TimeDelta::days(36_500);
+        for status in SubscriptionStatus::ALL {
+            for cancels in [false, true] {
+                let standing = standing(Active, Tenancy::System, Some(&subscription(*status, cancels)), GRACE, far);
+
+                assert_eq!(standing, Standing { account: Active, subscription: Some(*status) });
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_stopped_or_has_no_subscription_stands_as_it_was_recorded() {
+        let far = end() + TimeDelta::days(36_500);
+        for recorded in [Suspended, Cancelled] {
+            for status in SubscriptionStatus::ALL {
+                assert_eq!(stands(recorded, *status, far), (recorded, Some(*status)));
+            }
+        }
+        for recorded in AccountStatus::ALL {
+            let standing = standing(*recorded, Tenancy::Customer, None, GRACE, far);
+
+            assert_eq!(standing, Standing { account: *recorded, subscription: None });
+        }
+    }
+
+    #[test]
+    fn every_move_of_an_account_is_in_the_table_and_no_other() {
+        // `Suspended` and `Cancelled` are states and events both; the states are imported.
+        let (stop, end) = (AccountEvent::Suspended, AccountEvent::Cancelled);
+        let table = [
+            (Trial, PaymentConfirmed, Some(Active)),
+            (Trial, PlanSetByHand, Some(Active)),
+            (Trial, UpgradeAsked, Some(PendingPayment)),
+            (Trial, PeriodLapsed, Some(Suspended)),
+            (Trial, stop, Some(Suspended)),
+            (Trial, Reactivated, None),
+            (Trial, end, Some(Cancelled)),
+            (Active, PaymentConfirmed, Some(Active)),
+            (Active, PlanSetByHand, Some(Active)),
+            (Active, UpgradeAsked, Some(PendingPayment)),
+            (Active, PeriodLapsed, Some(Suspended)),
+            (Active, stop, Some(Suspended)),
+            (Active, Reactivated, None),
+            (Active, end, Some(Cancelled)),
+            (PendingPayment, PaymentConfirmed, Some(Active)),
+            (PendingPayment, PlanSetByHand, Some(Active)),
+            (PendingPayment, UpgradeAsked, Some(PendingPayment)),
+            (PendingPayment, PeriodLapsed, Some(Suspended)),
+            (PendingPayment, stop, Some(Suspended)),
+            (PendingPayment, Reactivated, None),
+            (PendingPayment, end, Some(Cancelled)),
+            (Suspended, PaymentConfirmed, Some(Active)),
+            (Suspended, PlanSetByHand, Some(Active)),
+            (Suspended, UpgradeAsked, Some(Suspended)),
+            (Suspended, PeriodLapsed, None),
+            (Suspended, stop, None),
+            (Suspended, Reactivated, Some(Active)),
+            (Suspended, end, Some(Cancelled)),
+            (Cancelled, PaymentConfirmed, Some(Active)),
+            (Cancelled, PlanSetByHand, Some(Active)),
+            (Cancelled, UpgradeAsked, Some(Cancelled)),
+            (Cancelled, PeriodLapsed, None),
+            (Cancelled, stop, None),
+            (Cancelled, Reactivated, None),
+            (Cancelled, end, None),
+        ];
+        let pairs = table.iter().map(|(from, event, _)| (*from, format!("{event:?}"))).collect::<std::collections::BTreeSet<_>>();
+        assert_eq!((table.len(), pairs.len()), (5 * 7, 5 * 7), "each pair of state and event once");
+
+        for (from, event, to) in table {
+            assert_eq!(next_status(from, event), to.ok_or(IllegalMove { from, event }), "{from} by {event:?}");
+        }
+    }
+}

@@ -22,7 +22,7 @@ use crate::{
     ids::AccountId,
     plans::{
         model::Plan,
-        service::{PlanError, intended_plan_in, signup_plan_in},
+        service::{SignupPlanError, intended_plan_in, signup_plan_in},
     },
     secrets, subscriptions,
 };
@@ -117,8 +117,8 @@ pub async fn register_in(connection: &mut PgConnection, desk: Desk<'_>, prepared
     let Prepared { registration, password_hash } = prepared;
     let intended_plan = check_in(connection, registration).await?;
     let plan = signup_plan_in(connection).await.map_err(|error| match error {
-        PlanError::Store(error) => RegistrationError::from(error),
-        PlanError::NoSignupPlan | PlanError::ManualOnly | PlanError::Unknown => RegistrationError::NoSignupPlan,
+        SignupPlanError::Store(error) => RegistrationError::from(error),
+        SignupPlanError::NoSignupPlan | SignupPlanError::ManualOnly | SignupPlanError::Unknown => RegistrationError::NoSignupPlan,
     })?;
     let account = open_account_in(connection, registration, &plan, now).await?;
     let user = NewUser {
@@ -154,10 +154,10 @@ async fn check_in(connection: &mut PgConnection, registration: &Registration) ->
     let mut faults = Vec::new();
     let intended_plan = match intended_plan_in(connection, registration.plan_slug.as_deref()).await {
         Ok(plan) => plan,
-        Err(PlanError::ManualOnly) => return Err(RegistrationError::ManualPlan),
-        Err(PlanError::NoSignupPlan) => return Err(RegistrationError::NoSignupPlan),
-        Err(PlanError::Store(error)) => return Err(error.into()),
-        Err(PlanError::Unknown) => {
+        Err(SignupPlanError::ManualOnly) => return Err(RegistrationError::ManualPlan),
+        Err(SignupPlanError::NoSignupPlan) => return Err(RegistrationError::NoSignupPlan),
+        Err(SignupPlanError::Store(error)) => return Err(error.into()),
+        Err(SignupPlanError::Unknown) => {
             faults.push(Fault::UnknownPlan);
             None
         }

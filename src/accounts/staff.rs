@@ -78,7 +78,8 @@ pub struct Developer {
 pub async fn create_developer(desk: Desk<'_>, email: &Email, password: &NewPassword, now: Timestamp) -> Result<Developer, DeveloperError> {
     passwords::check_password(password, email, desk.config.password_length_min)?;
     let password_hash = desk.authenticator.hash(&password.0).await?;
-    db::retried(async || {
+    let password_hash = &password_hash;
+    db::retried(|| async move {
         let mut tx = db::begin(desk.pool).await?;
         let account = system_account_in(&mut tx, now).await?;
         let user = NewUser {
@@ -106,7 +107,7 @@ async fn system_account_in(connection: &mut PgConnection, now: Timestamp) -> Res
     if let Some(account) = store::find_system_account(connection, SYSTEM_SLUG).await? {
         return Ok(account);
     }
-    let plan = plans::store::find_plan_by_slug(connection, SYSTEM_PLAN).await?.ok_or(DeveloperError::NoPlan)?;
+    let plan = plans::store::find_plan_by_slug(&mut *connection, SYSTEM_PLAN).await?.ok_or(DeveloperError::NoPlan)?;
     let account = NewAccount {
         name: "AWS Admin",
         slug: SYSTEM_SLUG,

@@ -34,14 +34,16 @@ pub struct AccountRow {
     pub restore_until: Option<Timestamp>,
 }
 
-/// Locks a living or deleted account, before its subscription and invoices (lock order).
+/// Locks a living or deleted account, before its subscription, invoices and sites (lock order).
+///
+/// Not against rows that refer to it: a debit in flight checks that its account exists, and must not wait for us and we for it.
 pub async fn lock_account(connection: &mut PgConnection, account: AccountId) -> Result<Option<AccountRow>, StoreError> {
     let row = sqlx::query_as!(
         AccountRow,
         r#"
         select account_id as "id: AccountId", name, slug, status as "status: AccountStatus", plan_id as "plan: PlanId",
                payment_method as "payment_method: PaymentMethod", is_system, deletion_retention_days, deleted_at, restore_until
-        from accounts where account_id = $1 and purged_at is null for update
+        from accounts where account_id = $1 and purged_at is null for no key update
         "#,
         account.0
     )

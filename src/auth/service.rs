@@ -247,9 +247,10 @@ pub async fn change_password(desk: Desk<'_>, change: &PasswordChange, origin: &O
     let compared = known.filter(|_| found != Match::No).ok_or(PasswordChangeError::WrongPassword)?;
     passwords::check_password(&change.new, &compared.email, desk.config.password_length_min)?;
     let new_hash = desk.authenticator.hash(&change.new.0).await?;
-    db::retried(async || {
+    let (compared, new_hash) = (&compared, &new_hash);
+    db::retried(|| async move {
         let mut tx = db::begin(desk.pool).await?;
-        if !store::update_password(&mut tx, &compared, &new_hash, now).await? {
+        if !store::update_password(&mut tx, compared, new_hash, now).await? {
             return Err(PasswordChangeError::WrongPassword);
         }
         let ended = store::revoke_sessions(&mut *tx, change.user, Some(change.session), "password_changed", now).await?;

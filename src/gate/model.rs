@@ -3,6 +3,7 @@
 use crate::{
     accounts::model::Account,
     auth::model::{Role, TokenPair},
+    clock::Timestamp,
     ids::{AccountId, SessionId, SiteId, SiteKeyId, UserId},
     plans::model::Plan,
 };
@@ -82,6 +83,23 @@ pub struct SiteCaller {
     pub site_is_active: bool,
     /// The site's account as it stands now.
     pub account: Account,
+}
+
+/// A key that was found, whatever it is still worth.
+#[derive(Clone, Debug)]
+pub struct KeyRecord {
+    /// The site that it would let in, with its account as it stands now.
+    pub caller: SiteCaller,
+    /// When the key was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// When it stops working by itself.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<Timestamp>,
+    /// Whether the site is deleted.
+    pub site_is_deleted: bool,
+    /// Whether the account is deleted.
+    pub account_is_deleted: bool,
 }
 
 /// Who is asking.

@@ -2,7 +2,7 @@
 
 use super::{
     model::{Principal, SiteCaller, User, Welcome},
-    rules::{self, Refusal},
+    rules::{self, KeyWorth, Refusal},
     store,
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     clock::Timestamp,
     db::{self, StoreError, Tx},
     period::days,
+    secrets,
 };
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -47,17 +48,42 @@ pub enum NotAdmitted {
     SiteInactive,
 }
 
-/// The site behind a key.
-pub async fn site_of_key(_pool: &PgPool, _key: &str, _grace: TimeDelta, _now: Timestamp) -> Result<SiteCaller, KeyRefused> {
-    Err(KeyRefused::Unknown) // STUB: P2
+/// The site behind a key, with its account as it stands at `now`. One query, and none for what can't be a key.
+pub async fn site_of_key(pool: &PgPool, key: &str, grace: TimeDelta, now: Timestamp) -> Result<SiteCaller, KeyRefused> {
+    if !rules::may_be_a_key(key) {
+        return Err(KeyRefused::Unknown);
+    }
+    let found = store::find_site_of_key_hash(pool, &secrets::sha256(key), grace, now).await?.ok_or(KeyRefused::Unknown)?;
+    match rules::worth(&found, now) {
+        KeyWorth::Unknown => Err(KeyRefused::Unknown),
+        KeyWorth::Revoked => Err(KeyRefused::Revoked),
+        KeyWorth::Valid => {
+            if rules::use_is_to_be_noted(found.last_used_at, now) {
+                note_use(pool.clone(), found.caller.clone(), now);
+            }
+            Ok(found.caller)
+        }
+    }
+}
+
+/// Notes that a key was used, in a task of its own.
+///
+/// Not in the lookup's statement: a write there would make the request wait for the disk, and requests with one key for
+/// each other. A note that is lost, by a crash or a busy database, is written by the next request: no answer depends on it.
+fn note_use(pool: PgPool, caller: SiteCaller, now: Timestamp) {
+    tokio::spawn(async move {
+        if let Err(error) = store::mark_key_used(&pool, caller.account.id, caller.key, now - rules::KEY_USE_NOTED_EVERY, now).await {
+            tracing::warn!(key = caller.key.0, %error, "the use of a site key was not noted");
+        }
+    });
 }
 
 /// Makes an account with its owner and lets him in: one transaction, all or none (A1 to A4).
 pub async fn register(desk: Desk<'_>, registration: Registration, origin: &Origin, now: Timestamp) -> Result<Welcome, RegistrationError> {
-    let prepared = prepare(desk, registration).await?;
-    db::retried(async || {
+    let prepared = &prepare(desk, registration).await?;
+    db::retried(|| async move {
         let mut tx = db::begin(desk.pool).await?;
-        let registered = register_in(&mut tx, desk, &prepared, origin, now).await?;
+        let registered = register_in(&mut tx, desk, prepared, origin, now).await?;
         let user = find_user(&mut tx, desk, &registered.opened, now).await?.ok_or(RegistrationError::Incomplete)?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(Welcome { user, tokens: registered.opened.tokens, intended_plan: registered.intended_plan })
@@ -87,7 +113,7 @@ pub async fn log_in(desk: Desk<'_>, login: &Login, now: Timestamp) -> Result<Wel
 }
 
 async fn enter(desk: Desk<'_>, proof: &Proof, visit: &Visit, now: Timestamp) -> Result<Welcome, LoginError> {
-    db::retried(async || {
+    db::retried(|| async move {
         let mut tx = db::begin(desk.pool).await?;
         let opened = log_in_in(&mut tx, desk.authenticator, proof, visit, now).await?;
         // Nobody is found behind a deleted account: like an unknown user, and the session is rolled back.

@@ -1,6 +1,6 @@
 //! The one joined query that authorises a request. Only the gate may join across rooms.
 
-use super::model::{Person, SiteCaller, User};
+use super::model::{KeyRecord, Person, SiteCaller, User};
 use crate::{
     accounts::{
         model::{Account, AccountStatus},
@@ -17,7 +17,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use rust_decimal::Decimal;
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, PgPool};
 
 /// What the joined query gives of an account; every column may be missing where the account is.
 struct AccountColumns {
@@ -189,4 +189,77 @@ pub async fn find_person(executor: impl PgExecutor<'_>, session: SessionId, user
             is_system_account,
         }
     }))
+}
+
+/// The site behind a key's hash, with its account as it stands at `now`; also when the key opens nothing any more, which
+/// is for the rules to say.
+pub async fn find_site_of_key_hash(pool: &PgPool, key_sha256: &[u8; 32], grace: TimeDelta, now: Timestamp) -> Result<Option<KeyRecord>, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        select k.site_key_id as "key: SiteKeyId", k.revoked_at, k.expires_at, k.last_used_at,
+               sites.site_id as "site: SiteId", sites.name as site_name, sites.slug as site_slug, sites.url as site_url,
+               sites.is_active as site_is_active, sites.deleted_at is not null as "site_is_deleted!", a.deleted_at is not null as "account_is_deleted!",
+               a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
+               a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
+               b.plan_credits + b.extra_credits as "credits?",
+               p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
+               p.billing_cycle as "plan_billing_cycle?: BillingCycle", p.effective_credits as "plan_credits?", p.max_sites as "plan_max_sites?",
+               p.max_users as "plan_max_users?", p.max_sectors as "plan_max_sectors?", p.features as "plan_features?",
+               p.is_active as "plan_is_active?", p.assignment as "plan_assignment?: Assignment", p.throttle_factor as "plan_throttle_factor?",
+               s.subscription_id as "subscription_id?: SubscriptionId", s.status as "subscription_status?: SubscriptionStatus",
+               s.payment_method as "subscription_payment_method?: PaymentMethod", s.external_payment_id as "subscription_external_payment_id?",
+               s.current_period_start as "subscription_start?", s.current_period_end as "subscription_end?",
+               s.cancel_at_period_end as "subscription_cancels?"
+        from site_keys k
+        join sites on sites.account_id = k.account_id and sites.site_id = k.site_id
+        join accounts a on a.account_id = k.account_id
+        left join credit_balances b on b.account_id = a.account_id
+        left join plans p on p.plan_id = a.plan_id
+        left join subscriptions s on s.account_id = a.account_id
+        where k.key_sha256 = $1
+        "#,
+        key_sha256.as_slice(),
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.and_then(|row| {
+        let account = account_columns!(row).account(grace, now)?;
+        Some(KeyRecord {
+            caller: SiteCaller {
+                key: row.key,
+                site: row.site,
+                site_name: row.site_name,
+                site_slug: row.site_slug,
+                site_url: row.site_url,
+                site_is_active: row.site_is_active,
+                account,
+            },
+            revoked_at: row.revoked_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+            site_is_deleted: row.site_is_deleted,
+            account_is_deleted: row.account_is_deleted,
+        })
+    }))
+}
+
+/// Notes that a key was used at `now`, unless a use after `noted_before` is noted already. Of many at once one writes, and
+/// the others don't wait for it.
+pub async fn mark_key_used(pool: &PgPool, account: AccountId, key: SiteKeyId, noted_before: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        update site_keys set last_used_at = $4
+        where (account_id, site_key_id) in (
+            select account_id, site_key_id from site_keys
+            where account_id = $1 and site_key_id = $2 and (last_used_at is null or last_used_at <= $3)
+            for no key update skip locked)
+        "#,
+        account.0,
+        key.0,
+        noted_before,
+        now,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }

@@ -1,19 +1,219 @@
-//! HTTP of this room.
+//! HTTP of the sites: seeing them and managing them; the bridge is the keys'.
 
-use crate::state::AppState;
-use utoipa_axum::router::OpenApiRouter;
+use super::{
+    keys,
+    model::{Author, DeletedSite, Draft, HomeUrl, Sight, Site, SiteEdit},
+    rules, service, store,
+};
+use crate::{
+    audit::model::Origin,
+    ids::{AccountId, SiteId, Slug},
+    state::AppState,
+    web::{
+        caller::{Admin, Editor, Member, Now, SiteKey, Source, Viewer},
+        envelope::{Answer, Envelope},
+        extract::{Body, Fields, FromFields, Path, Text, UnknownFields},
+        field::Change,
+        page::{Page, PageRequest},
+        problem::{ErrorBody, Outcome, Problem},
+    },
+};
+use axum::{
+    extract::{FromRequestParts, State},
+    http::request::Parts,
+};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// STUB.
+/// Seeing sites: for persons whatever their account's state, and for a site itself.
 pub fn reading() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    OpenApiRouter::new().routes(routes!(list_sites)).routes(routes!(show_site)).merge(keys::routes::reading())
 }
 
-/// STUB.
+/// Managing sites and keys, only while the account may act.
 pub fn managing() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
+        .routes(routes!(create_site))
+        .routes(routes!(change_site, delete_site))
+        .routes(routes!(restore_site))
+        .merge(keys::routes::managing())
 }
 
-/// STUB.
+/// What a plugin calls by its site's key.
 pub fn bridge() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    keys::routes::bridge()
+}
+
+/// Who looks: a person by his role, or a site by its key.
+struct Onlooker {
+    account: AccountId,
+    sight: Sight,
+}
+
+impl FromRequestParts<AppState> for Onlooker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        if let Ok(SiteKey(site)) = SiteKey::from_request_parts(parts, state).await {
+            return Ok(Onlooker { account: site.account.id, sight: Sight::Only(site.site) });
+        }
+        let Viewer(member) = Viewer::from_request_parts(parts, state).await?;
+        Ok(Onlooker { account: member.account.id, sight: rules::sight_of(member.role, member.user) })
+    }
+}
+
+/// Who changes sites, as services take it.
+pub(super) fn author<'a>(member: &Member, origin: &'a Origin) -> Author<'a> {
+    Author { account: member.account.id, user: member.user, sight: rules::sight_of(member.role, member.user), origin }
+}
+
+/// The sites that the caller sees: all for owner and admin, those granted to an editor or viewer, its own for a site key.
+#[utoipa::path(get, path = "/auth/sites", tag = "sites", params(PageRequest), security(("bearer" = [])), responses(
+    (status = 200, body = Page<Site>, description = "Living sites, oldest first"),
+    (status = 400, body = ErrorBody, description = "invalid_input"),
+    (status = 401, body = ErrorBody, description = "authentication_required, token_expired, key_unknown, key_revoked …"),
+    (status = 402, body = ErrorBody, description = "plan_inactive (site keys)"),
+    (status = 403, body = ErrorBody, description = "no_account, site_inactive, account_suspended, account_cancelled"),
+    (status = 429, body = ErrorBody, description = "throttled"),
+))]
+async fn list_sites(State(state): State<AppState>, onlooker: Onlooker, request: PageRequest) -> Outcome<Answer> {
+    let (sites, count) = store::list_sites(&state.pool, onlooker.account, onlooker.sight, request.page_size, request.offset()).await?;
+    Ok(Answer::list(request.page(sites, count)))
+}
+
+/// A site that the caller sees.
+#[utoipa::path(get, path = "/auth/sites/{id}", tag = "sites", params(("id" = SiteId, Path)), security(("bearer" = [])), responses(
+    (status = 200, body = Envelope<Site>),
+    (status = 401, body = ErrorBody, description = "authentication_required, token_expired, key_unknown, key_revoked …"),
+    (status = 402, body = ErrorBody, description = "plan_inactive (site keys)"),
+    (status = 403, body = ErrorBody, description = "no_account, site_inactive, account_suspended, account_cancelled"),
+    (status = 404, body = ErrorBody, description = "not_found"),
+    (status = 429, body = ErrorBody, description = "throttled"),
+))]
+async fn show_site(State(state): State<AppState>, onlooker: Onlooker, Path(id): Path<SiteId>) -> Outcome<Answer> {
+    let site = store::find_site(&state.pool, onlooker.account, onlooker.sight, id).await?;
+    site.map(Answer::ok).ok_or_else(Problem::not_found)
+}
+
+crate::request_body! { Ignored:
+    /// A site to be created.
+    pub struct NewSite {
+        /// Its name.
+        name: Text<120>,
+        /// Its word; unset: made from the name.
+        slug: Option<Slug>,
+        /// Its home address; null: it has none yet.
+        url: Option<HomeUrl>,
+    }
+}
+
+/// Creates a site. An editor is given access to what he creates.
+#[utoipa::path(post, path = "/auth/sites", tag = "sites", request_body = NewSite, security(("bearer" = [])), responses(
+    (status = 201, body = Envelope<Site>),
+    (status = 400, body = ErrorBody, description = "invalid_input (also: the slug given is taken), malformed_json"),
+    (status = 401, body = ErrorBody, description = "authentication_required, token_expired …"),
+    (status = 402, body = ErrorBody, description = "no_plan, plan_inactive"),
+    (status = 403, body = ErrorBody, description = "role_required, site_key_not_allowed, account_suspended, account_cancelled …"),
+    (status = 413, body = ErrorBody, description = "body_too_large"),
+    (status = 415, body = ErrorBody, description = "unsupported_media_type"),
+    (status = 422, body = ErrorBody, description = "site_limit_reached, with limit and used"),
+    (status = 429, body = ErrorBody, description = "throttled"),
+))]
+async fn create_site(
+    State(state): State<AppState>,
+    Editor(member): Editor,
+    Source(origin): Source,
+    Now(now): Now,
+    Body(body): Body<NewSite>,
+) -> Outcome<Answer> {
+    let draft = Draft { name: body.name.0, slug: body.slug, url: body.url.unwrap_or_default() };
+    Ok(Answer::created(service::create(&state.pool, &author(&member, &origin), &draft, now).await?))
+}
+
+/// What to change of a site; what is not sent stays.
+#[derive(Debug, ToSchema)]
+pub struct SiteChange {
+    /// Another name.
+    name: Option<Text<120>>,
+    /// Another home address; null: none.
+    #[schema(value_type = Option<HomeUrl>)]
+    url: Change<HomeUrl>,
+    /// Whether its key opens anything.
+    is_active: Option<bool>,
+}
+
+impl FromFields for SiteChange {
+    const UNKNOWN: UnknownFields = UnknownFields::Ignored;
+
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let name = fields.take("name");
+        let url = Change::take(fields, "url");
+        let is_active = fields.take("is_active");
+        Some(SiteChange { name: name?, url: url?, is_active: is_active? })
+    }
+}
+
+/// Changes a site that the caller sees.
+#[utoipa::path(patch, path = "/auth/sites/{id}", tag = "sites", params(("id" = SiteId, Path)), request_body = SiteChange, security(("bearer" = [])), responses(
+    (status = 200, body = Envelope<Site>),
+    (status = 400, body = ErrorBody, description = "invalid_input, malformed_json"),
+    (status = 401, body = ErrorBody, description = "authentication_required, token_expired …"),
+    (status = 402, body = ErrorBody, description = "no_plan, plan_inactive"),
+    (status = 403, body = ErrorBody, description = "role_required, site_key_not_allowed, account_suspended, account_cancelled …"),
+    (status = 404, body = ErrorBody, description = "not_found"),
+    (status = 413, body = ErrorBody, description = "body_too_large"),
+    (status = 415, body = ErrorBody, description = "unsupported_media_type"),
+    (status = 429, body = ErrorBody, description = "throttled"),
+))]
+async fn change_site(
+    State(state): State<AppState>,
+    Editor(member): Editor,
+    Source(origin): Source,
+    Now(now): Now,
+    Path(id): Path<SiteId>,
+    Body(body): Body<SiteChange>,
+) -> Outcome<Answer> {
+    let edit = SiteEdit { name: body.name.map(|name| name.0), url: body.url.into_option(), is_active: body.is_active };
+    Ok(Answer::ok(service::change(&state.pool, &author(&member, &origin), id, &edit, now).await?))
+}
+
+/// Deletes a site; it can be restored until the time told.
+#[utoipa::path(delete, path = "/auth/sites/{id}", tag = "sites", params(("id" = SiteId, Path)), security(("bearer" = [])), responses(
+    (status = 200, body = Envelope<DeletedSite>),
+    (status = 401, body = ErrorBody, description = "authentication_required, token_expired …"),
+    (status = 402, body = ErrorBody, description = "no_plan, plan_inactive"),
+    (status = 403, body = ErrorBody, description = "role_required, site_key_not_allowed, account_suspended, account_cancelled …"),
+    (status = 404, body = ErrorBody, description = "not_found"),
+    (status = 429, body = ErrorBody, description = "throttled"),
+))]
+async fn delete_site(
+    State(state): State<AppState>,
+    Admin(member): Admin,
+    Source(origin): Source,
+    Now(now): Now,
+    Path(id): Path<SiteId>,
+) -> Outcome<Answer> {
+    let deleted = service::delete(&state.pool, &author(&member, &origin), id, now).await?;
+    Ok(Answer::ok(deleted).message("The site is deleted; it can be restored until then."))
+}
+
+/// Brings a deleted site back. Its keys stay revoked: create a new one.
+#[utoipa::path(post, path = "/auth/sites/{id}/restore", tag = "sites", params(("id" = SiteId, Path)), security(("bearer" = [])), responses(
+    (status = 200, body = Envelope<Site>),
+    (status = 401, body = ErrorBody, description = "authentication_required, token_expired …"),
+    (status = 402, body = ErrorBody, description = "no_plan, plan_inactive"),
+    (status = 403, body = ErrorBody, description = "role_required, site_key_not_allowed, account_suspended, account_cancelled …"),
+    (status = 404, body = ErrorBody, description = "not_found: unknown, not deleted, or too late"),
+    (status = 409, body = ErrorBody, description = "slug_taken"),
+    (status = 422, body = ErrorBody, description = "site_limit_reached, with limit and used"),
+    (status = 429, body = ErrorBody, description = "throttled"),
+))]
+async fn restore_site(
+    State(state): State<AppState>,
+    Admin(member): Admin,
+    Source(origin): Source,
+    Now(now): Now,
+    Path(id): Path<SiteId>,
+) -> Outcome<Answer> {
+    Ok(Answer::ok(service::restore(&state.pool, &author(&member, &origin), id, now).await?))
 }

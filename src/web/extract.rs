@@ -42,6 +42,11 @@ impl Fields {
         }
     }
 
+    /// Whether the field was sent at all, be it as null: that is how a patch tells "clear it" from "leave it".
+    pub fn is_given(&self, name: &str) -> bool {
+        self.raw.contains_key(name)
+    }
+
     fn read<T: DeserializeOwned>(&self, text: &str) -> Result<T, serde_json::Error> {
         let as_sent = serde_json::from_str(text);
         if !self.is_form || as_sent.is_ok() {

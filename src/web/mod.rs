@@ -4,6 +4,7 @@ pub mod caller;
 pub mod door;
 pub mod envelope;
 pub mod extract;
+pub mod field;
 pub mod idempotency;
 pub mod page;
 pub mod pipeline;

@@ -11,6 +11,8 @@ use crate::{
     credits::{rules::MoveRefused, service::CreditError},
     db::StoreError,
     idempotency::service::KeyError,
+    plans::{rules::EditRefused, service::PlanError},
+    sites::{rules::LimitReached, service::SiteError},
     gate::{
         rules::Refusal,
         service::{KeyRefused, NotAdmitted},
@@ -437,5 +439,36 @@ fn password_sentence(fault: PasswordFault) -> String {
         PasswordFault::TooLong => format!("Use at most {PASSWORD_CHARS_MAX} characters."),
         PasswordFault::Common => "This password is too common, choose another.".to_owned(),
         PasswordFault::IsEmail => "Do not use your email address as password.".to_owned(),
+    }
+}
+
+impl From<PlanError> for Problem {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::NotFound => Self::not_found(),
+            PlanError::Refused(EditRefused::PriceMissing) => {
+                Self::refused("plan_price_required", "This plan is assigned by payment; give it a price above zero.")
+            }
+            PlanError::Refused(EditRefused::PriceUnpayable) => {
+                Self::refused("plan_price_refused", "This plan is not assigned by payment; leave its price at zero.")
+            }
+            PlanError::Refused(EditRefused::Credits(error)) => Self::invalid_field("credits_per_month", format!("{error}.")),
+            PlanError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SiteError> for Problem {
+    fn from(error: SiteError) -> Self {
+        match error {
+            SiteError::NotFound => Self::not_found(),
+            SiteError::LimitReached(LimitReached { limit, used }) => {
+                let sentence = format!("Your plan allows {limit} site(s) and you have {used}; delete one or choose a larger plan.");
+                Self::refused("site_limit_reached", sentence).fact("limit", limit).fact("used", used)
+            }
+            SiteError::SlugTaken => Self::invalid_field("slug", "Another site of this account has this slug; choose another."),
+            SiteError::SlugTakenMeanwhile => Self::conflict("slug_taken", "Another site has this site's slug by now; delete that one first."),
+            SiteError::Store(error) => error.into(),
+        }
     }
 }

@@ -1,0 +1,210 @@
+//! One server per test: the production router on a database of its own, with a clock that the test moves.
+#![allow(dead_code, reason = "what one room's tests do not need another's do")]
+
+mod client;
+mod clock;
+#[path = "../../support/database.rs"]
+mod database;
+
+pub(crate) use client::{Call, Reply};
+pub(crate) use clock::ManualClock;
+
+use axum::http::{HeaderMap, Method};
+use database::TestDatabase;
+use igny8::{
+    accounts::service::create_developer,
+    auth::{
+        model::{Email, HashingCost, Password},
+        passwords::NewPassword,
+        service::{Authenticator, TokenSecrets},
+    },
+    clock::{Clock as _, Timestamp},
+    config::Config,
+    db, router,
+    router::App,
+    state::AppState,
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+/// What tokens are signed with here, so that a test can forge one.
+pub(crate) const JWT_SECRET: &str = "the secret of the tests, which is long enough";
+/// Everybody's password.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+/// When every test begins.
+const START: &str = "2026-03-01T00:00:00Z";
+/// Connections of one test's server.
+const POOL_SIZE: u32 = 8;
+
+/// A server with its database and clock.
+pub(crate) struct TestApp {
+    /// Stands still until it is moved.
+    pub(crate) clock: Arc<ManualClock>,
+    /// What the server's handlers have.
+    pub(crate) state: AppState,
+    app: App,
+    /// Dropped last: it takes the database with it.
+    database: TestDatabase,
+}
+
+/// Somebody who is signed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    /// His access token.
+    pub(crate) access: String,
+    /// His refresh token.
+    pub(crate) refresh: String,
+    /// He.
+    pub(crate) user_id: i64,
+    /// His account.
+    pub(crate) account_id: i64,
+    /// His address.
+    pub(crate) email: String,
+}
+
+impl Session {
+    /// Reads what registration and login answer.
+    pub(crate) fn of(reply: &Reply) -> Self {
+        let data = reply.data();
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no session in {}", reply.text)).to_owned();
+        let number = |value: &Value| value.as_i64().unwrap_or_else(|| panic!("no session in {}", reply.text));
+        Session {
+            access: text(&data["access"]),
+            refresh: text(&data["refresh"]),
+            user_id: number(&data["user"]["id"]),
+            account_id: number(&data["user"]["account"]["id"]),
+            email: text(&data["user"]["email"]),
+        }
+    }
+}
+
+impl TestApp {
+    /// A server with the default configuration.
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A server whose configuration the test changes.
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let database = TestDatabase::new().await;
+        let mut config = Config::parse(&[], |_| None).expect("the defaults are sound");
+        config.database_pool_size = POOL_SIZE;
+        change(&mut config);
+        let url = SecretString::from(database.url().to_owned());
+        let options = db::connect_options(&url, "DATABASE_URL").expect("the test database's URL");
+        let pool = db::open_pool(options, &config).await.expect("a pool");
+        let secrets = TokenSecrets { current: JWT_SECRET.into(), previous: config.jwt_previous_secret_keys.clone() };
+        let authenticator = Authenticator::new(HashingCost::TESTS, &secrets).expect("an authenticator");
+        let clock = Arc::new(ManualClock::at(START));
+        let state = AppState::new(pool, clock.clone(), config, authenticator);
+        let (app, _) = router::build(&state);
+        TestApp { clock, state, app, database }
+    }
+
+    /// The present, as the server sees it.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Lets time pass.
+    pub(crate) fn advance(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    /// The server's database.
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.state.pool
+    }
+
+    /// A request to be built and sent. Each comes from an address of its own unless it says otherwise.
+    pub(crate) fn request(&self, method: Method, path: &str) -> Call {
+        let (app, path) = (self.app.clone(), path.to_owned());
+        Call { app, method, path, headers: HeaderMap::new(), body: "".into(), address: fresh_address() }
+    }
+
+    /// GET.
+    pub(crate) fn get(&self, path: &str) -> Call {
+        self.request(Method::GET, path)
+    }
+
+    /// POST.
+    pub(crate) fn post(&self, path: &str) -> Call {
+        self.request(Method::POST, path)
+    }
+
+    /// PATCH.
+    pub(crate) fn patch(&self, path: &str) -> Call {
+        self.request(Method::PATCH, path)
+    }
+
+    /// PUT.
+    pub(crate) fn put(&self, path: &str) -> Call {
+        self.request(Method::PUT, path)
+    }
+
+    /// DELETE.
+    pub(crate) fn delete(&self, path: &str) -> Call {
+        self.request(Method::DELETE, path)
+    }
+
+    /// Registers somebody, who then owns an account on the trial.
+    pub(crate) async fn register(&self, email: &str) -> Session {
+        let form = json!({ "email": email, "password": PASSWORD });
+        Session::of(&self.post("/api/v1/auth/register/").json(form).send().await.expect(201))
+    }
+
+    /// Signs somebody in.
+    pub(crate) async fn log_in(&self, email: &str) -> Session {
+        let form = json!({ "email": email, "password": PASSWORD });
+        Session::of(&self.post("/api/v1/auth/login/").json(form).send().await.expect(200))
+    }
+
+    /// A developer on the system account, made as `igny8 create-admin` makes one, and signed in.
+    pub(crate) async fn operator(&self) -> Session {
+        let email = Email::parse("staff@example.com").expect("an address");
+        let password = NewPassword::parse(Password(PASSWORD.into())).expect("a password");
+        create_developer(self.state.desk(), &email, &password, self.now()).await.expect("a developer");
+        self.log_in("staff@example.com").await
+    }
+
+    /// Asserts the money invariants.
+    pub(crate) async fn verify(&self) {
+        // A hook: `igny8::system::verify` of branch `server` belongs here. Until then the two that signup can break.
+        let broken: Vec<i64> = sqlx::query_scalar(
+            "select account_id from accounts a where (select count(*) from credit_transactions t where t.account_id = a.account_id) = 0 \
+             or (select count(*) from subscriptions s where s.account_id = a.account_id) <> 1 \
+             or not exists (select from users u where u.account_id = a.account_id and u.role in ('owner', 'developer')) \
+             or (select plan_credits + extra_credits from credit_balances b where b.account_id = a.account_id) \
+                is distinct from (select sum(amount)::bigint from credit_transactions t where t.account_id = a.account_id)",
+        )
+        .fetch_all(self.pool())
+        .await
+        .expect("the invariants can be asked");
+        assert_eq!(broken, [0_i64; 0], "accounts that are not whole");
+    }
+
+    /// One number from the database.
+    pub(crate) async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(self.pool()).await.expect("a count")
+    }
+
+    /// Changes the database by hand.
+    pub(crate) async fn execute(&self, statement: &'static str) {
+        sqlx::query(statement).execute(self.pool()).await.expect("the statement runs");
+    }
+}
+
+/// An address of 10.0.0.0/8 that nobody had before.
+fn fresh_address() -> IpAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0x0A01_0001);
+    IpAddr::V4(Ipv4Addr::from(NEXT.fetch_add(1, Ordering::Relaxed)))
+}
