@@ -24,15 +24,15 @@ values (3, 5, 'dev@example.com', 'dev', 'developer', '!', '2026-03-01Z', '2026-0
        (9, 30, 'bo@example.com', 'bo', 'owner', '!', '2026-03-01Z', '2026-03-01Z');
 insert into invoices (account_id, invoice_id, number, reference, status, purpose, plan_id, description, amount, currency, payment_method, due_at, paid_at, created_at)
 values (29, 100, 'INV-29-202603-0001', 'RF-29', 'paid', 'upgrade', (select plan_id from plans where slug = 'starter'), 'Starter', 89, 'USD', 'bank_transfer', '2026-03-12Z', '2026-03-05Z', '2026-03-05Z');
-insert into payments (account_id, payment_id, external_payment_id, payment_method, status, invoice_id, amount, currency, payer_name, content_hash, result, confirmed_by, confirmed_at, created_at)
-values (29, 200, 'BT-1', 'bank_transfer', 'confirmed', 100, 89, 'USD', 'Ana', '\\x00', '{}', 3, '2026-03-05Z', '2026-03-05Z');
+insert into payments (account_id, payment_id, external_payment_id, payment_method, status, invoice_id, amount, currency, payer_name, result, confirmed_by, confirmed_at, created_at)
+values (29, 200, 'BT-1', 'bank_transfer', 'confirmed', 100, 89, 'USD', 'Ana', '{}', 3, '2026-03-05Z', '2026-03-05Z');
 insert into subscriptions (account_id, plan_id, status, current_period_start, current_period_end, created_at, updated_at)
 values (29, (select plan_id from plans where slug = 'starter'), 'active', '2026-03-05Z', '2026-04-04Z', '2026-03-01Z', '2026-03-05Z'),
        (30, (select plan_id from plans where slug = 'free-trial'), 'trialing', '2026-03-01Z', '2026-03-15Z', '2026-03-01Z', '2026-03-01Z');
-insert into subscription_periods (account_id, period_seq, plan_id, kind, price, credits, starts_at, ends_at, planned_ends_at, payment_id, created_at)
-values (29, 1, (select plan_id from plans where slug = 'free-trial'), 'trial', 0, 2000, '2026-03-01Z', '2026-03-05Z', '2026-03-15Z', null, '2026-03-01Z'),
-       (29, 2, (select plan_id from plans where slug = 'starter'), 'activation', 89, 1000, '2026-03-05Z', '2026-04-04Z', '2026-04-04Z', 200, '2026-03-05Z'),
-       (30, 1, (select plan_id from plans where slug = 'free-trial'), 'trial', 0, 2000, '2026-03-01Z', '2026-03-15Z', '2026-03-15Z', null, '2026-03-01Z');
+insert into subscription_periods (account_id, period_seq, plan_id, kind, price, credits, starts_at, ends_at, planned_ends_at, payment_id, external_payment_id, created_at)
+values (29, 1, (select plan_id from plans where slug = 'free-trial'), 'trial', 0, 2000, '2026-03-01Z', '2026-03-05Z', '2026-03-15Z', null, null, '2026-03-01Z'),
+       (29, 2, (select plan_id from plans where slug = 'starter'), 'activation', 89, 1000, '2026-03-05Z', '2026-04-04Z', '2026-04-04Z', 200, 'BT-1', '2026-03-05Z'),
+       (30, 1, (select plan_id from plans where slug = 'free-trial'), 'trial', 0, 2000, '2026-03-01Z', '2026-03-15Z', '2026-03-15Z', null, null, '2026-03-01Z');
 insert into credit_transactions (account_id, seq, kind, plan_amount, extra_amount, plan_after, extra_after, operation, quantity, unit_cost, description, period_seq, actor, idempotency_key, input_hash, created_at)
 values (29, 1, 'subscription', 2000, 0, 2000, 0, null, null, null, 'Initial credits from Free Trial', 1, 'system', null, null, '2026-03-01Z'),
        (29, 2, 'adjustment', 0, 50, 2000, 50, null, null, null, 'A present', null, 'user:3', null, null, '2026-03-02Z'),
@@ -202,11 +202,11 @@ async fn i7_fires_when_payment_period_and_grant_do_not_belong_together() {
         29,
         &[
             // A payment that bought nothing, and a period that nobody paid.
-            "update subscription_periods set payment_id = null where account_id = 29 and period_seq = 2",
+            "update subscription_periods set payment_id = null, external_payment_id = null where account_id = 29 and period_seq = 2",
             // A payment that bought two.
             "drop index subscription_periods_payment_key;
-             insert into subscription_periods (account_id, period_seq, plan_id, kind, price, credits, starts_at, ends_at, planned_ends_at, payment_id, created_at)
-             select 29, 3, plan_id, 'renewal', 0, 0, '2026-04-04Z', '2026-05-04Z', '2026-05-04Z', 200, '2026-03-05Z' from plans where slug = 'starter'",
+             insert into subscription_periods (account_id, period_seq, plan_id, kind, price, credits, starts_at, ends_at, planned_ends_at, payment_id, external_payment_id, created_at)
+             select 29, 3, plan_id, 'renewal', 0, 0, '2026-04-04Z', '2026-05-04Z', '2026-05-04Z', 200, 'BT-1', '2026-03-05Z' from plans where slug = 'starter'",
             // A paid period whose credits never came.
             "update credit_transactions set kind = 'adjustment' where account_id = 29 and seq = 4",
             // A grant of another amount than was bought.
@@ -224,10 +224,10 @@ async fn i7_fires_when_payment_period_and_grant_do_not_belong_together() {
 #[tokio::test]
 async fn i7_asks_no_grant_of_a_plan_without_credits() {
     let violations = violations_after(
-        "insert into payments (account_id, payment_id, external_payment_id, payment_method, status, amount, currency, payer_name, content_hash, result, confirmed_at, created_at)
-         values (29, 201, 'BT-2', 'bank_transfer', 'confirmed', 1, 'USD', 'Ana', '\\x00', '{}', '2026-04-04Z', '2026-04-04Z');
-         insert into subscription_periods (account_id, period_seq, plan_id, kind, price, credits, starts_at, ends_at, planned_ends_at, payment_id, created_at)
-         select 29, 3, plan_id, 'renewal', 1, 0, '2026-04-04Z', '2026-05-04Z', '2026-05-04Z', 201, '2026-04-04Z' from plans where slug = 'starter';
+        "insert into payments (account_id, payment_id, external_payment_id, payment_method, status, amount, currency, payer_name, result, confirmed_at, created_at)
+         values (29, 201, 'BT-2', 'bank_transfer', 'confirmed', 1, 'USD', 'Ana', '{}', '2026-04-04Z', '2026-04-04Z');
+         insert into subscription_periods (account_id, period_seq, plan_id, kind, price, credits, starts_at, ends_at, planned_ends_at, payment_id, external_payment_id, created_at)
+         select 29, 3, plan_id, 'renewal', 1, 0, '2026-04-04Z', '2026-05-04Z', '2026-05-04Z', 201, 'BT-2', '2026-04-04Z' from plans where slug = 'starter';
          insert into audit_log (account_id, actor, action, target, at) values (29, 'user:3', 'transfer.confirmed', 'payment:201', '2026-04-04Z')",
     )
     .await;

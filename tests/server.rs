@@ -19,10 +19,7 @@ use axum::{
     routing::{get, post},
 };
 use igny8::{
-    auth::{
-        model::HashingCost,
-        service::{Authenticator, TokenSecrets},
-    },
+    auth::{authenticator::Authenticator, model::HashingCost, tokens::TokenSecrets},
     clock::SystemClock,
     config::Config,
     server::{Limits, serve, serve_app},
@@ -58,9 +55,9 @@ fn short() -> Limits {
 /// No test here asks the database.
 fn state() -> AppState {
     let config = Config::parse(&[], |_| None).expect("an empty environment is fine");
-    let secrets = TokenSecrets { current: "the secret of the tests, which is long enough".into(), previous: Vec::new() };
-    let authenticator = Authenticator::new(HashingCost::TESTS, &secrets).expect("an authenticator");
     let pool = PgPoolOptions::new().connect_lazy_with(PgConnectOptions::new().host("/nowhere"));
+    let secrets = TokenSecrets { current: "server-test-secret-server-test-secret".into(), previous: Vec::new() };
+    let authenticator = Authenticator::new(HashingCost::TESTS, &secrets).expect("it tests itself");
     AppState::new(pool, Arc::new(SystemClock::start()), config, authenticator)
 }
 

@@ -24,7 +24,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 /// The slug of the system account that staff belong to.
-const SYSTEM_SLUG: &str = "aws-admin";
+pub const SYSTEM_SLUG: &str = "aws-admin";
 /// What a system account uses (requirements, section 3).
 const SYSTEM_PLAN: &str = "enterprise";
 

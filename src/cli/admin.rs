@@ -7,13 +7,15 @@ use super::{
     serve,
 };
 use igny8::{
-    accounts::service::create_developer,
+    accounts::staff::{self, Developer, DeveloperError, SYSTEM_SLUG},
     auth::{
         model::{Email, Password},
         passwords::NewPassword,
+        service::Desk,
     },
     config::Config,
     db,
+    state::AppState,
 };
 use secrecy::SecretString;
 use std::io::Read as _;
@@ -51,20 +53,32 @@ pub(crate) async fn seed_plans(config: &Config, output: Output) -> Result<(), Fa
 /// `igny8 create-admin`.
 pub(crate) async fn create_admin(config: Config, email: &str, output: Output) -> Result<(), Failure> {
     let email = Email::parse(email).map_err(|error| Failure::misused(format!("--email: {error}")))?;
-    let password = NewPassword::parse(Password(password_from_stdin()?)).map_err(|fault| Failure::misused(format!("password: {fault}")))?;
+    let password = password_from_stdin()?;
     let database = Database::open(&config).await?;
-    let state = serve::state(config, database.pool.clone())?;
-    let created = create_developer(state.desk(), &email, &password, state.clock.now()).await;
-    drop(state);
+    let state = serve::state(config, database.pool.clone());
+    let created = match state {
+        Ok(state) => create_developer(&state, &email, &password).await,
+        Err(failure) => Err(failure),
+    };
     database.close().await;
-    let made = created.map_err(|error| Failure::failed(whole(&error)))?;
-    let facts = serde_json::json!({ "email": email.as_str(), "role": "developer", "user_id": made.user, "account_id": made.account });
-    output.either(&facts, || format!("{} is a developer of aws-admin (account {}).", email.as_str(), made.account));
+    let created = created?;
+    let facts = serde_json::json!({ "email": email.as_str(), "role": "developer", "user_id": created.user, "account_id": created.account });
+    output.either(&facts, || format!("{} is a developer of {SYSTEM_SLUG} (account {}).", email.as_str(), created.account));
     Ok(())
 }
 
+async fn create_developer(state: &AppState, email: &Email, password: &NewPassword) -> Result<Developer, Failure> {
+    let desk = Desk { pool: &state.pool, authenticator: &state.authenticator, config: &state.config };
+    staff::create_developer(desk, email, password, state.clock.now()).await.map_err(|error| match error {
+        DeveloperError::Password(_) => Failure::misused(whole(&error)),
+        DeveloperError::EmailTaken | DeveloperError::NoPlan | DeveloperError::SlugTaken | DeveloperError::Hashing(_) | DeveloperError::Store(_) => {
+            Failure::failed(whole(&error))
+        }
+    })
+}
+
 /// One line, without its end.
-fn password_from_stdin() -> Result<SecretString, Failure> {
+fn password_from_stdin() -> Result<NewPassword, Failure> {
     let mut text = String::new();
     let read = std::io::stdin().take(PASSWORD_BYTES_MAX + 1).read_to_string(&mut text);
     read.map_err(|error| Failure::misused(format!("the password on standard input can't be read: {error}")))?;
@@ -73,5 +87,5 @@ fn password_from_stdin() -> Result<SecretString, Failure> {
     if line.is_empty() || line.contains('\n') || u64::try_from(text.len()).unwrap_or(u64::MAX) > PASSWORD_BYTES_MAX {
         return Err(Failure::misused("give the password as one line on standard input"));
     }
-    Ok(SecretString::from(line.to_owned()))
+    NewPassword::parse(Password(SecretString::from(line.to_owned()))).map_err(|error| Failure::misused(format!("password: {error}")))
 }

@@ -45,7 +45,7 @@ enum Command {
     Serve,
     /// Apply the migrations that are missing, as the user of DATABASE_MIGRATE_URL where that is set
     Migrate,
-    /// Make a developer on the system account, or give an existing one a new password
+    /// Make a developer on the system account, and that account where there is none
     CreateAdmin {
         /// The address to sign in with
         #[arg(long)]

@@ -6,10 +6,7 @@ use super::{
     output::Output,
 };
 use igny8::{
-    auth::{
-        model::HashingCost,
-        service::{Authenticator, TokenSecrets},
-    },
+    auth::{authenticator::Authenticator, model::HashingCost, tokens::TokenSecrets},
     build_info::BUILD,
     clock::SystemClock,
     config::{Config, JWT_SECRET_BYTES_MIN},
@@ -63,7 +60,8 @@ pub(crate) fn state(mut config: Config, pool: PgPool) -> Result<AppState, Failur
     if config.jwt_secret_key.is_none() {
         config.jwt_secret_key = Some(development_secret(&config.data_dir)?);
     }
-    let secrets = TokenSecrets { current: config.jwt_secret_key.clone().unwrap_or_default(), previous: config.jwt_previous_secret_keys.clone() };
+    let current = config.jwt_secret_key.clone().ok_or_else(|| Failure::misused("JWT_SECRET_KEY: required"))?;
+    let secrets = TokenSecrets { current, previous: config.jwt_previous_secret_keys.clone() };
     let authenticator = Authenticator::new(HashingCost::PRODUCTION, &secrets).map_err(|error| Failure::failed(error.to_string()))?;
     Ok(AppState::new(pool, Arc::new(SystemClock::start()), config, authenticator))
 }
@@ -96,7 +94,7 @@ fn announce(config: &Config, address: SocketAddr, is_first_start: bool, output: 
     let program = std::env::current_exe().map_or_else(|_| "igny8".to_owned(), |path| path.display().to_string());
     let facts = serde_json::json!({ "url": url, "docs": docs, "first_start": is_first_start, "build": BUILD });
     output.either(&facts, || {
-        let served = format!("{BUILD}\nserves {url}, with its docs at {docs}");
+        let served = format!("{BUILD}\nserves {url} (docs: {docs})");
         if !is_first_start {
             return served;
         }
