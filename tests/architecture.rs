@@ -12,7 +12,19 @@ const LINES_MAX: usize = 400;
 
 /// The rooms; each imports itself and rooms to its left only.
 const ROOMS: [&str; 14] = [
-    "audit", "idempotency", "mail", "auth", "plans", "credits", "subscriptions", "accounts", "sites", "billing", "gate", "throttle", "system",
+    "audit",
+    "idempotency",
+    "mail",
+    "auth",
+    "plans",
+    "credits",
+    "subscriptions",
+    "accounts",
+    "sites",
+    "billing",
+    "gate",
+    "throttle",
+    "system",
     // Not a room but the front door: the command line sees everything.
     "cli",
 ];
@@ -34,7 +46,8 @@ const UNCHECKED_EXEMPT: &[(&str, &str)] = &[
 ];
 
 /// Files that are too long.
-const LINES_EXEMPT: &[(&str, &str)] = &[("web/problem.rs", "the one page from error to status, code and sentence: it grows with the rooms")];
+const LINES_EXEMPT: &[(&str, &str)] =
+    &[("web/problem.rs", "the one page from error to status, code and sentence: it grows with the rooms")];
 
 /// What a file may touch, lowest first. A file imports its own floor and those below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -346,7 +359,16 @@ fn rules_are_pure() {
 fn queries_stand_in_stores_and_are_checked_by_the_compiler() {
     let sources = sources();
     let checked = ["query!", "query_as!", "query_scalar!", "query_file!", "query_file_as!", "query_file_scalar!"];
-    let unchecked = ["sqlx::query(", "sqlx::query::<", "sqlx::query_as(", "sqlx::query_as::<", "sqlx::query_scalar(", "sqlx::query_scalar::<", "raw_sql(", "QueryBuilder"];
+    let unchecked = [
+        "sqlx::query(",
+        "sqlx::query::<",
+        "sqlx::query_as(",
+        "sqlx::query_as::<",
+        "sqlx::query_scalar(",
+        "sqlx::query_scalar::<",
+        "raw_sql(",
+        "QueryBuilder",
+    ];
 
     let (mut outside, mut loose) = (BTreeMap::new(), BTreeMap::new());
     for source in &sources {
@@ -385,7 +407,9 @@ fn sql_has_no_clock_of_its_own() {
     for (path, sql) in statements.chain(texts) {
         let sql = sql.to_lowercase().replace(char::is_whitespace, " ").replace(" (", "(");
         let told = ["now(", "clock_timestamp(", "statement_timestamp(", "transaction_timestamp(", "timeofday("];
-        let word = told.iter().find(|word| sql.match_indices(**word).any(|(at, _)| !sql[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.')));
+        let word = told.iter().find(|word| {
+            sql.match_indices(**word).any(|(at, _)| !sql[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.'))
+        });
         let keywords = ["current_timestamp", "current_date", "current_time", "localtimestamp", "localtime"];
         let word = word.or_else(|| keywords.iter().find(|word| names(&sql, word)));
         assert_eq!(word, None, "{path} reads the database's clock: {}", sql.chars().take(120).collect::<String>());
@@ -412,7 +436,8 @@ fn nothing_is_left_for_later() {
             assert!(!code.contains(word), "{path} says {word}");
         }
         // A stub says so in its comments, and a comment is what take_apart took away.
-        let comments_and_code = texts.iter().fold(text.clone(), |text, quoted| if quoted.is_empty() { text } else { text.replace(quoted.as_str(), "") });
+        let comments_and_code =
+            texts.iter().fold(text.clone(), |text, quoted| if quoted.is_empty() { text } else { text.replace(quoted.as_str(), "") });
         let stub = comments_and_code.lines().find(|line| names(line, concat!("ST", "UB")));
         assert_eq!(stub, None, "{path} is still a stub");
     }
@@ -434,10 +459,16 @@ fn the_reader_of_imports_follows_groups_whole_modules_and_super() {
         source("ids.rs", ""),
         source("audit/service.rs", ""),
         source("audit/mod.rs", ""),
-        source("plans/model.rs", "// crate::sites::store\nconst A: &str = \"crate::sites::store\"; const B: char = '\"'; use super::super::ids::A as B;"),
+        source(
+            "plans/model.rs",
+            "// crate::sites::store\nconst A: &str = \"crate::sites::store\"; const B: char = '\"'; use super::super::ids::A as B;",
+        ),
         source("sites/store.rs", ""),
         source("sites/keys/service.rs", "use super::super::store; fn f<'a>(x: &'a str) -> crate::plans::model::Plan<'a> {}"),
-        source("sites/service.rs", "use crate::{audit::{self, model}, ids::{A, B as C}, plans::model::*};\nfn f() { audit::service::record_in(); super::store::x() }"),
+        source(
+            "sites/service.rs",
+            "use crate::{audit::{self, model}, ids::{A, B as C}, plans::model::*};\nfn f() { audit::service::record_in(); super::store::x() }",
+        ),
     ];
 
     let found = imports(&sources);

@@ -99,12 +99,15 @@ impl Running {
         };
         let app = Router::new()
             .route("/", get(|peer: axum::Extension<PeerAddress>| async move { format!("hello {}", peer.0.0.ip()) }))
-            .route("/length", post(|body: Result<Bytes, axum::extract::rejection::BytesRejection>| async {
-                match body {
-                    Ok(body) => body.len().to_string().into_response(),
-                    Err(_) => StatusCode::BAD_REQUEST.into_response(),
-                }
-            }))
+            .route(
+                "/length",
+                post(|body: Result<Bytes, axum::extract::rejection::BytesRejection>| async {
+                    match body {
+                        Ok(body) => body.len().to_string().into_response(),
+                        Err(_) => StatusCode::BAD_REQUEST.into_response(),
+                    }
+                }),
+            )
             .route("/ignore", post(|| async { "fine" }))
             .route("/large", get(|| async { "x".repeat(64 * 1024 * 1024) }))
             .route("/work", get(work(Arc::clone(&seen))).post(work(Arc::clone(&seen))))

@@ -107,10 +107,25 @@ pub async fn move_in(
 }
 
 /// Edits name and billing details.
-pub async fn change(pool: &PgPool, account: AccountId, details: &store::Details, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
+pub async fn change(
+    pool: &PgPool,
+    account: AccountId,
+    details: &store::Details,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), AccountError> {
     let mut tx = db::begin(pool).await?;
     store::mark_details(&mut tx, account, details, now).await?;
-    record_in(&mut tx, account, "account.changed", json!({"name": details.name, "billing_email": details.billing_email, "billing_address": details.billing_address}), None, origin, now).await?;
+    record_in(
+        &mut tx,
+        account,
+        "account.changed",
+        json!({"name": details.name, "billing_email": details.billing_email, "billing_address": details.billing_address}),
+        None,
+        origin,
+        now,
+    )
+    .await?;
     Ok(tx.commit().await.map_err(StoreError::from)?)
 }
 
@@ -124,7 +139,14 @@ pub enum CancelWhen {
 }
 
 /// Cancels by the customer's wish. Gives how the account stands afterwards.
-pub async fn cancel(pool: &PgPool, account: AccountId, when: CancelWhen, grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<AccountStatus, AccountError> {
+pub async fn cancel(
+    pool: &PgPool,
+    account: AccountId,
+    when: CancelWhen,
+    grace: TimeDelta,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<AccountStatus, AccountError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         let held = hold_in(&mut tx, account, grace, now).await?;
@@ -153,7 +175,8 @@ pub async fn cancel(pool: &PgPool, account: AccountId, when: CancelWhen, grace: 
 pub async fn resume(pool: &PgPool, account: AccountId, grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
     let mut tx = db::begin(pool).await?;
     let held = hold_in(&mut tx, account, grace, now).await?;
-    let pending = held.subscription.filter(|locked| locked.subscription.cancel_at_period_end && held.standing.account != AccountStatus::Cancelled);
+    let pending =
+        held.subscription.filter(|locked| locked.subscription.cancel_at_period_end && held.standing.account != AccountStatus::Cancelled);
     let locked = pending.ok_or(AccountError::NotCancelling)?;
     subscriptions::store::mark_status(&mut tx, account, locked.subscription.status, false, now).await?;
     record_in(&mut tx, account, "subscription.resumed", json!({"cancel_at_period_end": false}), None, origin, now).await?;
@@ -161,7 +184,14 @@ pub async fn resume(pool: &PgPool, account: AccountId, grace: TimeDelta, origin:
 }
 
 /// Stops or reactivates an account by staff's hand.
-pub async fn move_by_staff(pool: &PgPool, account: AccountId, (event, reason): (AccountEvent, &str), grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<AccountStatus, AccountError> {
+pub async fn move_by_staff(
+    pool: &PgPool,
+    account: AccountId,
+    (event, reason): (AccountEvent, &str),
+    grace: TimeDelta,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<AccountStatus, AccountError> {
     let mut tx = db::begin(pool).await?;
     let held = hold_in(&mut tx, account, grace, now).await?;
     if held.row.is_system && event == AccountEvent::Suspended {
@@ -197,7 +227,9 @@ pub async fn restore(pool: &PgPool, account: AccountId, origin: &Origin, now: Ti
     if row.restore_until.is_none_or(|until| until <= now) {
         return Err(AccountError::NotRestorable);
     }
-    store::mark_restored(&mut tx, account, now).await.map_err(|error| if error.is_constraint("accounts_slug_key") { AccountError::NotRestorable } else { error.into() })?;
+    store::mark_restored(&mut tx, account, now)
+        .await
+        .map_err(|error| if error.is_constraint("accounts_slug_key") { AccountError::NotRestorable } else { error.into() })?;
     record_in(&mut tx, account, "account.restored", json!({}), None, origin, now).await?;
     Ok(tx.commit().await.map_err(StoreError::from)?)
 }
@@ -253,7 +285,15 @@ async fn end_period(pool: &PgPool, account: AccountId, grace: TimeDelta, now: Ti
     Ok(true)
 }
 
-async fn record_in(connection: &mut PgConnection, account: AccountId, action: &'static str, after: serde_json::Value, reason: Option<String>, origin: &Origin, now: Timestamp) -> Result<(), StoreError> {
+async fn record_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    action: &'static str,
+    after: serde_json::Value,
+    reason: Option<String>,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let entry = Entry { account: Some(account), action, target: format!("account:{account}"), before: json!({}), after, reason, at: now };
     audit::service::record_in(connection, origin, &entry).await.map(drop)
 }

@@ -230,7 +230,9 @@ pub async fn count_sessions(pool: &PgPool, user: UserId, now: Timestamp) -> Resu
 /// Takes everything personal out of an account's users and ends their sessions; the rows stay, for the ledger and the log
 /// name them (H).
 pub async fn anonymise_users(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query!("delete from sessions where user_id in (select user_id from users where account_id = $1)", account.0).execute(&mut *connection).await?;
+    sqlx::query!("delete from sessions where user_id in (select user_id from users where account_id = $1)", account.0)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query!(
         r#"
         update users set email = 'deleted-' || user_id || '@deleted.invalid', username = 'deleted', first_name = '', last_name = '', password_hash = '!',

@@ -119,7 +119,9 @@ pub fn reference_is_sound(reference: &str) -> bool {
 
 /// The number that a text makes when A is 10 and Z is 35, modulo 97 (ISO 7064).
 fn mod97(text: &str) -> u32 {
-    text.chars().filter_map(|c| c.to_digit(36)).fold(0, |rest, digit| if digit < 10 { (rest * 10 + digit) % 97 } else { (rest * 100 + digit) % 97 })
+    text.chars()
+        .filter_map(|c| c.to_digit(36))
+        .fold(0, |rest, digit| if digit < 10 { (rest * 10 + digit) % 97 } else { (rest * 100 + digit) % 97 })
 }
 
 /// What is owed for a plan, given the account's open invoice: the invoice's amount when it is for that plan.

@@ -100,7 +100,12 @@ pub struct NewInvoice {
 }
 
 /// Writes an open invoice.
-pub async fn insert_invoice(connection: &mut PgConnection, account: AccountId, new: &NewInvoice, now: Timestamp) -> Result<InvoiceId, StoreError> {
+pub async fn insert_invoice(
+    connection: &mut PgConnection,
+    account: AccountId,
+    new: &NewInvoice,
+    now: Timestamp,
+) -> Result<InvoiceId, StoreError> {
     let id = sqlx::query_scalar!(
         r#"
         insert into invoices (account_id, number, reference, status, purpose, plan_id, description, amount, currency, payment_method, bank_details, due_at, created_at)
@@ -146,9 +151,12 @@ pub async fn find_invoice(executor: impl PgExecutor<'_>, account: AccountId, inv
 
 /// Locks the account's one open invoice, after account and subscription (lock order).
 pub async fn lock_open_invoice(connection: &mut PgConnection, account: AccountId) -> Result<Option<Invoice>, StoreError> {
-    let id = sqlx::query_scalar!(r#"select invoice_id as "id: InvoiceId" from invoices where account_id = $1 and status = 'open' for update"#, account.0)
-        .fetch_optional(&mut *connection)
-        .await?;
+    let id = sqlx::query_scalar!(
+        r#"select invoice_id as "id: InvoiceId" from invoices where account_id = $1 and status = 'open' for update"#,
+        account.0
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
     match id {
         Some(id) => find_invoice(connection, account, id).await,
         None => Ok(None),
@@ -183,11 +191,19 @@ pub async fn count_invoices(executor: impl PgExecutor<'_>, account: AccountId) -
 
 /// The account that an invoice number belongs to.
 pub async fn find_account_of_invoice(executor: impl PgExecutor<'_>, number: &str) -> Result<Option<AccountId>, StoreError> {
-    Ok(sqlx::query_scalar!(r#"select account_id as "id: AccountId" from invoices where number = $1"#, number).fetch_optional(executor).await?)
+    Ok(sqlx::query_scalar!(r#"select account_id as "id: AccountId" from invoices where number = $1"#, number)
+        .fetch_optional(executor)
+        .await?)
 }
 
 /// Closes an open invoice as paid or void. Exactly one row, or it was not open.
-pub async fn mark_invoice(connection: &mut PgConnection, account: AccountId, invoice: InvoiceId, status: InvoiceStatus, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn mark_invoice(
+    connection: &mut PgConnection,
+    account: AccountId,
+    invoice: InvoiceId,
+    status: InvoiceStatus,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         r#"
         update invoices set status = $3, paid_at = case when $3 = 'paid' then $4::timestamptz end, voided_at = case when $3 = 'void' then $4::timestamptz end
@@ -282,7 +298,12 @@ pub async fn find_transfer(executor: impl PgExecutor<'_>, external_payment_id: &
 }
 
 /// An account's payments older than a number, newest first.
-pub async fn list_payments_older(executor: impl PgExecutor<'_>, account: AccountId, older_than: Option<i64>, limit: i64) -> Result<Vec<Payment>, StoreError> {
+pub async fn list_payments_older(
+    executor: impl PgExecutor<'_>,
+    account: AccountId,
+    older_than: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Payment>, StoreError> {
     let rows = sqlx::query_as!(
         PaymentRow,
         r#"
@@ -301,7 +322,12 @@ pub async fn list_payments_older(executor: impl PgExecutor<'_>, account: Account
 }
 
 /// An account's payments newer than a number, oldest first.
-pub async fn list_payments_newer(executor: impl PgExecutor<'_>, account: AccountId, newer_than: i64, limit: i64) -> Result<Vec<Payment>, StoreError> {
+pub async fn list_payments_newer(
+    executor: impl PgExecutor<'_>,
+    account: AccountId,
+    newer_than: i64,
+    limit: i64,
+) -> Result<Vec<Payment>, StoreError> {
     let rows = sqlx::query_as!(
         PaymentRow,
         r#"
@@ -345,7 +371,12 @@ pub struct NewTransfer<'a> {
 }
 
 /// Writes a transfer that is about to be confirmed in the same transaction.
-pub async fn insert_transfer(connection: &mut PgConnection, account: AccountId, new: &NewTransfer<'_>, now: Timestamp) -> Result<PaymentId, StoreError> {
+pub async fn insert_transfer(
+    connection: &mut PgConnection,
+    account: AccountId,
+    new: &NewTransfer<'_>,
+    now: Timestamp,
+) -> Result<PaymentId, StoreError> {
     let id = sqlx::query_scalar!(
         r#"
         insert into payments (account_id, external_payment_id, payment_method, status, invoice_id, plan_id, amount, currency, payer_name, paid_on, note, created_at)
@@ -369,7 +400,14 @@ pub async fn insert_transfer(connection: &mut PgConnection, account: AccountId, 
 }
 
 /// Confirms a pending transfer and keeps the answer for every repetition.
-pub async fn mark_confirmed(connection: &mut PgConnection, account: AccountId, payment: PaymentId, by: UserId, result: &Value, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn mark_confirmed(
+    connection: &mut PgConnection,
+    account: AccountId,
+    payment: PaymentId,
+    by: UserId,
+    result: &Value,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         r#"
         update payments set status = 'confirmed', confirmed_by = $3, confirmed_at = $4, result = $5

@@ -30,7 +30,9 @@ const SIGNAL_BASE: i32 = 128;
 pub(crate) async fn fetch(output: Output) -> Result<(), Failure> {
     let fetched = tokio::task::spawn_blocking(move || embedded::fetch(&embedded::cache_dir(), &mut |step| output.text(step))).await;
     let bin_dir = fetched.map_err(|error| Failure::failed(error.to_string()))??;
-    output.either(&serde_json::json!({ "bin_dir": bin_dir }), || format!("PostgreSQL is in {} and is found there from now on", bin_dir.display()));
+    output.either(&serde_json::json!({ "bin_dir": bin_dir }), || {
+        format!("PostgreSQL is in {} and is found there from now on", bin_dir.display())
+    });
     Ok(())
 }
 

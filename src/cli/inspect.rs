@@ -78,7 +78,9 @@ pub(crate) fn routes(output: Output) -> Result<(), Failure> {
     });
     let routes = routes.collect::<Vec<_>>();
     output.either(&routes, || {
-        let rows = routes.iter().map(|route| [route.method.clone(), route.path.clone(), route.door.to_string(), text(&route.limit), text(&route.tag)]);
+        let rows = routes
+            .iter()
+            .map(|route| [route.method.clone(), route.path.clone(), route.door.to_string(), text(&route.limit), text(&route.tag)]);
         table(["method", "path", "door", "limit", "tag"], rows)
     });
     Ok(())
@@ -119,11 +121,27 @@ fn document() -> Result<OpenApi, Failure> {
 
 fn text_of(state: &State) -> String {
     let plans = state.plans.iter().map(|plan| {
-        [plan.slug.clone(), plan.name.clone(), plan.price.to_string(), plan.billing_cycle.to_string(), plan.credits_per_month.to_string(), yes(plan.is_active), plan.accounts.to_string()]
+        [
+            plan.slug.clone(),
+            plan.name.clone(),
+            plan.price.to_string(),
+            plan.billing_cycle.to_string(),
+            plan.credits_per_month.to_string(),
+            yes(plan.is_active),
+            plan.accounts.to_string(),
+        ]
     });
     let accounts = state.accounts.iter().map(|account| {
         let end = account.period_ends_at.map(|end| end.format("%Y-%m-%d %H:%M").to_string());
-        [account.id.to_string(), account.slug.clone(), account.name.clone(), text(&account.plan), account.credits.to_string(), account.status.to_string(), text(&end)]
+        [
+            account.id.to_string(),
+            account.slug.clone(),
+            account.name.clone(),
+            text(&account.plan),
+            account.credits.to_string(),
+            account.status.to_string(),
+            text(&end),
+        ]
     });
     let counts = &state.counts;
     let counts = [

@@ -29,7 +29,11 @@ impl Output {
 
     /// What went wrong, on standard error.
     pub(crate) fn error(self, sentence: &str) {
-        let line = if self.is_json { serde_json::json!({ "success": false, "error": sentence }).to_string() } else { format!("igny8: {sentence}") };
+        let line = if self.is_json {
+            serde_json::json!({ "success": false, "error": sentence }).to_string()
+        } else {
+            format!("igny8: {sentence}")
+        };
         // A reader that has gone is no reason to fail, and there is nobody left to tell.
         let _ = writeln!(io::stderr(), "{line}");
     }

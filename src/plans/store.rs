@@ -153,9 +153,3 @@ pub async fn update_plan(connection: &mut PgConnection, record: &PlanRecord) -> 
     .await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound.into()) }
 }
-
-/// Runs the seeding migration's statements again. They stand in one place, and a checked query holds only one statement.
-pub async fn insert_seed(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::raw_sql(SEED).execute(connection).await?;
-    Ok(())
-}

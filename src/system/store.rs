@@ -318,7 +318,15 @@ pub async fn list_plans(connection: &mut PgConnection) -> Result<Vec<PlanState>,
     rows.into_iter()
         .map(|row| {
             let price = Money::from_decimal(row.price).map_err(|error| sqlx::Error::Decode(error.into()))?;
-            Ok(PlanState { slug: row.slug, name: row.name, price, billing_cycle: row.billing_cycle, credits_per_month: row.credits, is_active: row.is_active, accounts: row.accounts })
+            Ok(PlanState {
+                slug: row.slug,
+                name: row.name,
+                price,
+                billing_cycle: row.billing_cycle,
+                credits_per_month: row.credits,
+                is_active: row.is_active,
+                accounts: row.accounts,
+            })
         })
         .collect()
 }

@@ -73,14 +73,18 @@ async fn only_a_developer_sees_and_edits_all_of_a_plan() {
     let developer = app.operator().await;
 
     let of_owner = app.get(ADMINISTRATION).bearer(&ana.access).send().await.expect(403);
-    let edit_of_owner = app.patch("/api/v1/billing/admin/plans/starter/").bearer(&ana.access).json(json!({"reason": "free money", "max_sites": 9}));
+    let edit_of_owner =
+        app.patch("/api/v1/billing/admin/plans/starter/").bearer(&ana.access).json(json!({"reason": "free money", "max_sites": 9}));
     let edit_of_owner = edit_of_owner.send().await.expect(403);
     app.get(ADMINISTRATION).send().await.expect(401);
     let of_developer = app.get(ADMINISTRATION).bearer(&developer.access).send().await.expect(200);
 
     assert_eq!((&of_owner.body["code"], &edit_of_owner.body["code"]), (&json!("developer_required"), &json!("developer_required")));
     let enterprise = &of_developer.body["results"][5];
-    assert_eq!((&enterprise["assignment"], &enterprise["throttle_factor"], &enterprise["own_credits_per_month"]), (&json!("manual"), &json!(20), &json!(10_000)));
+    assert_eq!(
+        (&enterprise["assignment"], &enterprise["throttle_factor"], &enterprise["own_credits_per_month"]),
+        (&json!("manual"), &json!(20), &json!(10_000))
+    );
     assert!(audit_rows(&app, "plan:starter").await.is_empty());
 }
 
@@ -119,7 +123,8 @@ async fn credits_set_to_null_fall_back_to_the_included_figure_and_missing_ones_s
     let app = TestApp::start().await;
     let developer = app.operator().await;
     sqlx::query("update plans set included_credits = 750 where slug = 'starter'").execute(app.pool()).await.unwrap();
-    let edit = async |body: Value| app.patch("/api/v1/billing/admin/plans/starter/").bearer(&developer.access).json(body).send().await.expect(200);
+    let edit =
+        async |body: Value| app.patch("/api/v1/billing/admin/plans/starter/").bearer(&developer.access).json(body).send().await.expect(200);
 
     let kept = edit(json!({"reason": "a name", "name": "Starter Plan"})).await;
     let cleared = edit(json!({"reason": "the older figure", "credits_per_month": null})).await;
