@@ -11,9 +11,6 @@ use crate::{
 use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
-/// What the migration seeds; every statement of it leaves alone what exists.
-const SEED: &str = include_str!("../../migrations/0009_seed.sql");
-
 struct PlanRow {
     id: PlanId,
     slug: String,

@@ -168,9 +168,9 @@ async fn seeding_again_adds_what_is_missing_and_leaves_what_was_edited() {
     sqlx::query("delete from plans where slug = 'scale'").execute(app.pool()).await.unwrap();
     sqlx::query("update plans set price = 95 where slug = 'starter'").execute(app.pool()).await.unwrap();
 
-    let plans = igny8::plans::service::seed(app.pool()).await.unwrap();
+    let added = igny8::db::seed(app.pool()).await.unwrap();
 
-    assert_eq!(plans, 6);
+    assert_eq!(added, 1);
     let scale = app.get("/api/v1/auth/plans/scale/").send().await.expect(200);
     let starter = app.get("/api/v1/auth/plans/starter/").send().await.expect(200);
     assert_eq!((&scale.data()["price"], &starter.data()["price"]), (&json!("229.00"), &json!("95.00")));
