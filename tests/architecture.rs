@@ -42,7 +42,6 @@ const SQL_EXEMPT: &[(&str, &str)] = &[("db.rs", "migrations, roles and the schem
 /// Queries that the compiler does not check.
 const UNCHECKED_EXEMPT: &[(&str, &str)] = &[
     ("db.rs", "grants name a role, which no parameter can"),
-    ("plans/store.rs", "runs the statements of the seeding migration, which stand in one place"),
 ];
 
 /// Files that are too long.

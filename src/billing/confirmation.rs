@@ -2,9 +2,10 @@
 
 use super::{
     model::{CURRENCY, Confirmation, Confirmed, Invoice, InvoiceStatus, Payee, Payment, PaymentStatus, Run, Transfer},
+    payments::{self, store::NewTransfer},
     rules::{self, Earlier, Unpayable},
     service::{BillingError, Replayable, Terms, invoice_in, purpose_of, recall_in, record_in, remember_in, written},
-    store::{self, NewTransfer},
+    store,
 };
 use crate::{
     accounts::{
@@ -80,8 +81,8 @@ async fn confirm_in(
     now: Timestamp,
 ) -> Result<Confirmed, BillingError> {
     let account = payee_in(connection, &transfer.payee).await?;
-    store::lock_transfer(connection, &transfer.external_payment_id).await?;
-    let Some(earlier) = store::find_transfer(&mut *connection, &transfer.external_payment_id).await? else {
+    payments::store::lock_transfer(connection, &transfer.external_payment_id).await?;
+    let Some(earlier) = payments::store::find_transfer(&mut *connection, &transfer.external_payment_id).await? else {
         return take_in(connection, account, transfer, by, terms, now).await;
     };
     let result = earlier.result.clone();
@@ -170,7 +171,7 @@ async fn settle_in(
         paid_on: transfer.paid_on,
         note: transfer.note.as_deref().unwrap_or(""),
     };
-    let payment = store::insert_transfer(connection, account, &new, now).await?;
+    let payment = payments::store::insert_transfer(connection, account, &new, now).await?;
     let paid = Paid {
         payment,
         method: PaymentMethod::BankTransfer,
@@ -254,7 +255,7 @@ async fn finish_in(
     .await?;
     let payment = data.payment.id;
     let confirmed = Confirmed { data: written(&data)?, message };
-    match store::mark_confirmed(connection, account, payment, by.user, &confirmed.value(), now).await? {
+    match payments::store::mark_confirmed(connection, account, payment, by.user, &confirmed.value(), now).await? {
         1 => Ok(confirmed),
         _ => Err(StoreError::from(sqlx::Error::RowNotFound).into()),
     }

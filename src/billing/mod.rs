@@ -5,6 +5,7 @@
 
 pub mod confirmation;
 pub mod model;
+pub mod payments;
 pub mod routes;
 pub mod rules;
 pub mod service;

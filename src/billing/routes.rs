@@ -3,6 +3,7 @@
 use super::{
     confirmation::{self, Confirmer},
     model::{Confirmation, Confirmed, ExternalPaymentId, Invoice, Payee, Payment, PaymentOption, Run, Transfer},
+    payments,
     service::{self, Terms},
     store,
 };
@@ -114,10 +115,10 @@ async fn invoice(State(state): State<AppState>, Admin(member): Admin, Path(id): 
 async fn payments(State(state): State<AppState>, Admin(member): Admin, page: CursorRequest) -> Outcome<Answer> {
     let account = member.account.id;
     let rows = match page.newer_than() {
-        Some(newer_than) => store::list_payments_newer(&state.pool, account, newer_than, page.limit()).await?,
-        None => store::list_payments_older(&state.pool, account, page.older_than(), page.limit()).await?,
+        Some(newer_than) => payments::store::list_payments_newer(&state.pool, account, newer_than, page.limit()).await?,
+        None => payments::store::list_payments_older(&state.pool, account, page.older_than(), page.limit()).await?,
     };
-    let count = if page.count { Some(store::count_payments(&state.pool, account).await?) } else { None };
+    let count = if page.count { Some(payments::store::count_payments(&state.pool, account).await?) } else { None };
     Ok(Answer::list(page.page(rows, |row| row.id.0, count)))
 }
 
