@@ -303,6 +303,8 @@ impl From<CreditError> for Problem {
             }
             CreditError::KeyReused => KeyError::Reused.into(),
             CreditError::NoBalance => Self::not_found(),
+            CreditError::NotAdmitted => Refusal::Suspended.into(),
+            CreditError::Busy => Self::busy("try_again", "The ledger is busy; try again in a moment, with the same Idempotency-Key."),
             CreditError::Store(error) => error.into(),
         }
     }
