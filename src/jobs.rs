@@ -23,7 +23,7 @@ struct Job {
 
 /// All of them, in the order they are done. New ones are added here.
 const JOBS: &[Job] = &[
-    Job { name: "throttle.sweep", run: |state, _| Box::pin(async move { Ok(state.throttle.sweep()) }) },
+    Job { name: "throttle.sweep", run: |state, _| Box::pin(async move { sweep(&state) }) },
     Job { name: "accounts.end_periods", run: |state, now| Box::pin(async move { end_periods(&state, now).await }) },
 ];
 
@@ -53,8 +53,14 @@ async fn do_all(state: &AppState, jobs: &[Job], stop: &CancellationToken) {
     }
 }
 
+fn sweep(state: &AppState) -> Result<(), String> {
+    state.throttle.sweep();
+    Ok(())
+}
+
 async fn end_periods(state: &AppState, now: Timestamp) -> Result<(), String> {
-    let ended = accounts::life::end_periods(&state.pool, period::days(state.config.grace_days), now).await.map_err(|error| with_cause(&error))?;
+    let ended =
+        accounts::life::end_periods(&state.pool, period::days(state.config.grace_days), now).await.map_err(|error| with_cause(&error))?;
     if ended > 0 {
         tracing::info!(accounts = ended, "the calendar was recorded");
     }
@@ -90,9 +96,14 @@ mod tests {
 
     static DONE: AtomicUsize = AtomicUsize::new(0);
 
+    fn count() -> Result<(), String> {
+        DONE.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
     const FAILING: Job = Job { name: "test.fail", run: |_, _| Box::pin(async { Err("on purpose".to_owned()) }) };
     const PANICKING: Job = Job { name: "test.panic", run: |_, _| Box::pin(async { panic!("on purpose") }) };
-    const COUNTING: Job = Job { name: "test.count", run: |_, _| Box::pin(async { Ok(drop(DONE.fetch_add(1, Ordering::SeqCst))) }) };
+    const COUNTING: Job = Job { name: "test.count", run: |_, _| Box::pin(async { count() }) };
 
     #[tokio::test]
     async fn a_job_that_fails_or_panics_keeps_no_other_from_its_turn_and_a_stop_ends_the_round() {

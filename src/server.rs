@@ -90,7 +90,13 @@ pub async fn serve(listener: TcpListener, state: AppState, shutdown: impl Future
 /// # Errors
 ///
 /// As [`serve`].
-pub async fn serve_app<S>(listener: TcpListener, app: S, state: AppState, limits: Limits, shutdown: impl Future<Output = ()>) -> io::Result<()>
+pub async fn serve_app<S>(
+    listener: TcpListener,
+    app: S,
+    state: AppState,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()>
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
@@ -156,7 +162,11 @@ where
             mutations.wait().await;
         };
         if tokio::time::timeout(self.limits.drain, all).await.is_err() {
-            tracing::warn!(connections = self.connections.len(), requests = mutations.len(), "the time for draining is over; the rest is cut");
+            tracing::warn!(
+                connections = self.connections.len(),
+                requests = mutations.len(),
+                "the time for draining is over; the rest is cut"
+            );
         }
         self.cut.cancel();
     }
@@ -176,7 +186,8 @@ where
             let mut connection = pin!(builder.serve_connection(stream, service));
             let mut is_closing = false;
             loop {
-                let limit = if is_closing && *phases.borrow() == Phase::Idle { Some(GOODBYE) } else { limits.of(*phases.borrow_and_update()) };
+                let limit =
+                    if is_closing && *phases.borrow() == Phase::Idle { Some(GOODBYE) } else { limits.of(*phases.borrow_and_update()) };
                 tokio::select! {
                     ended = connection.as_mut() => {
                         if let Err(error) = ended {
@@ -213,7 +224,13 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn answer<S>(app: S, request: Request<Incoming>, peer: SocketAddr, body_limit: Duration, activity: Arc<Activity>) -> Result<Response, Infallible>
+async fn answer<S>(
+    app: S,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    body_limit: Duration,
+    activity: Arc<Activity>,
+) -> Result<Response, Infallible>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {

@@ -6,7 +6,8 @@ use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, regis
 
 /// Libraries that tell what goes over the wire when they are asked for more: headers, and with them tokens and keys.
 /// They are held at this level whatever `LOG_LEVEL` says.
-const HELD: [&str; 8] = ["h2=info", "hyper=info", "hyper_util=info", "rustls=info", "tower=info", "tower_http=info", "sqlx=warn", "lettre=info"];
+const HELD: [&str; 8] =
+    ["h2=info", "hyper=info", "hyper_util=info", "rustls=info", "tower=info", "tower_http=info", "sqlx=warn", "lettre=info"];
 
 /// Why no log can be written.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +56,10 @@ mod tests {
         }
 
         for wrong in ["loud", "info,verbose", "igny8=loud"] {
-            assert_eq!(filter(wrong).unwrap_err().to_string(), format!("LOG_LEVEL: '{wrong}' is no filter such as info or igny8=debug,warn"));
+            assert_eq!(
+                filter(wrong).unwrap_err().to_string(),
+                format!("LOG_LEVEL: '{wrong}' is no filter such as info or igny8=debug,warn")
+            );
         }
     }
 

@@ -1,5 +1,7 @@
 //! The program as a process: what it prints, how it ends, and that it ends well.
 
+#![allow(clippy::disallowed_methods, reason = "a test looks at its own environment and makes its own names")]
+
 #[path = "support/database.rs"]
 mod database;
 
@@ -9,7 +11,6 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    time::Duration,
 };
 
 use database::TestDatabase;
@@ -49,7 +50,11 @@ impl Program {
 
     fn run(&self, arguments: &[&str]) -> Ended {
         let Output { status, stdout, stderr } = self.command(arguments).output().expect("it runs");
-        Ended { code: status.code(), said: String::from_utf8_lossy(&stdout).into_owned(), complained: String::from_utf8_lossy(&stderr).into_owned() }
+        Ended {
+            code: status.code(),
+            said: String::from_utf8_lossy(&stdout).into_owned(),
+            complained: String::from_utf8_lossy(&stderr).into_owned(),
+        }
     }
 }
 
@@ -74,8 +79,11 @@ impl Ended {
         self
     }
 
+    /// What `--json` gives, without its envelope.
     fn json(&self) -> Value {
-        serde_json::from_str(&self.said).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        let mut answer: Value = serde_json::from_str(&self.said).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        assert_eq!(answer["success"], Value::Bool(self.code == Some(0)), "{self:?}");
+        answer["data"].take()
     }
 }
 
@@ -93,12 +101,13 @@ impl Serving {
         while let Some(Ok(line)) = lines.next() {
             text.push_str(&line);
             if line == "}" {
-                return Serving { facts: serde_json::from_str(&text).expect("JSON"), child };
+                return Serving { facts: serde_json::from_str::<Value>(&text).expect("JSON")["data"].take(), child };
             }
         }
         let mut complaint = String::new();
         child.stderr.take().expect("its errors").read_to_string(&mut complaint).expect("text");
-        panic!("it did not start: {complaint}");
+        let code = child.wait().expect("it ends").code();
+        panic!("it did not start but ended with {code:?}: {complaint}");
     }
 
     fn stop(mut self) -> (Option<i32>, String) {
@@ -146,7 +155,11 @@ fn the_help_tells_the_exit_codes_and_a_wrong_command_ends_with_2() {
 
 #[test]
 fn the_configurations_errors_are_told_all_at_once_and_end_with_2() {
-    let program = Program::new().with("TRIAL_DAYS", "none").with("IGNY8_MODE", "fast").with("APP_ENV", "production").with("THROTTLE_DISABLED", "true");
+    let program = Program::new()
+        .with("TRIAL_DAYS", "none")
+        .with("IGNY8_MODE", "fast")
+        .with("APP_ENV", "production")
+        .with("THROTTLE_DISABLED", "true");
 
     let ended = program.run(&["serve"]).expect(2);
 
@@ -183,13 +196,14 @@ fn what_is_in_the_way_is_told_in_one_sentence() {
 fn document_and_routes_need_neither_settings_nor_database() {
     let program = Program::new().with("APP_ENV", "nonsense");
 
-    let document = program.run(&["openapi"]).expect(0).json();
+    let document: Value = serde_json::from_str(&program.run(&["openapi"]).expect(0).said).expect("JSON");
     let routes = program.run(&["routes", "--json"]).expect(0).json();
     let table = program.run(&["routes"]).expect(0).said;
 
     assert_eq!(document["openapi"], "3.1.0");
     let listed = routes.as_array().expect("a list");
-    let documented: usize = document["paths"].as_object().expect("paths").values().map(|item| item.as_object().expect("methods").len()).sum();
+    let documented: usize =
+        document["paths"].as_object().expect("paths").values().map(|item| item.as_object().expect("methods").len()).sum();
     assert_eq!(listed.len(), documented);
     assert!(listed.iter().any(|route| route["path"] == "/api/v1/system/status/" && route["door"] == "open"), "{table}");
     assert!(table.lines().count() == documented + 1, "{table}");
@@ -211,7 +225,10 @@ async fn verify_ends_with_3_when_a_law_is_broken() {
     let state = program.run(&["state", "--json"]).expect(3).json();
 
     assert_eq!((&sound["ok"], sound["violations"].as_array().map(Vec::len)), (&Value::Bool(true), Some(0)));
-    assert!(broken["violations"].as_array().expect("a list").iter().any(|violation| violation["law"] == "I8" && violation["account"] == 29), "{broken}");
+    assert!(
+        broken["violations"].as_array().expect("a list").iter().any(|violation| violation["law"] == "I8" && violation["account"] == 29),
+        "{broken}"
+    );
     assert!(table.contains("it has no owner"), "{table}");
     assert_eq!((&state["counts"]["accounts"], &state["accounts"][0]["slug"]), (&Value::from(1), &Value::from("lonely")));
     database.close().await;
@@ -238,7 +255,11 @@ async fn seeding_again_adds_what_is_missing_and_changes_nothing_else() {
 async fn production_refuses_an_old_schema_until_it_is_migrated_and_everybody_a_newer_one() {
     let database = TestDatabase::new().await;
     let secret = "production-secret-production-secret-production";
-    let production = Program::new().with("DATABASE_URL", database.url()).with("APP_ENV", "production").with("JWT_SECRET_KEY", secret).with("BIND_ADDR", free_address());
+    let production = Program::new()
+        .with("DATABASE_URL", database.url())
+        .with("APP_ENV", "production")
+        .with("JWT_SECRET_KEY", secret)
+        .with("BIND_ADDR", free_address());
     execute(database.url(), "drop schema public cascade; create schema public").await;
 
     let refused = production.run(&["serve"]).expect(1);
@@ -247,7 +268,11 @@ async fn production_refuses_an_old_schema_until_it_is_migrated_and_everybody_a_n
     let serving = Serving::start(&production);
     let ready = production.run(&["healthcheck"]).expect(0);
     let (code, log) = serving.stop();
-    execute(database.url(), "insert into _sqlx_migrations (version, description, success, checksum, execution_time) values (9999, 'later', true, '\\x00', 0)").await;
+    execute(
+        database.url(),
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time) values (9999, 'later', true, '\\x00', 0)",
+    )
+    .await;
     let newer = production.run(&["serve"]).expect(1);
     let newer_elsewhere = Program::new().with("DATABASE_URL", database.url()).run(&["serve"]).expect(1);
 
@@ -255,7 +280,10 @@ async fn production_refuses_an_old_schema_until_it_is_migrated_and_everybody_a_n
     assert!(migrated["applied"].as_u64().expect("a count") >= 9 && again["applied"] == 0, "{migrated} {again}");
     assert!(ready.said.contains("is ready"), "{ready:?}");
     assert_eq!(code, Some(0), "{log}");
-    assert!(newer.complained.contains("newer than this program") && newer_elsewhere.complained.contains("newer than this program"), "{newer:?}");
+    assert!(
+        newer.complained.contains("newer than this program") && newer_elsewhere.complained.contains("newer than this program"),
+        "{newer:?}"
+    );
     database.close().await;
 }
 
@@ -264,7 +292,12 @@ async fn the_applications_user_gets_no_ddl_where_two_urls_are_given() {
     let database = TestDatabase::new().await;
     let role = format!("r_{}", uuid::Uuid::new_v4().simple());
     let mut owner = PgConnection::connect(database.url()).await.expect("connect");
-    owner.execute(raw_sql(sqlx::AssertSqlSafe(format!("drop schema public cascade; create schema public; create role {role} login password 'x'")))).await.expect("a role");
+    owner
+        .execute(raw_sql(sqlx::AssertSqlSafe(format!(
+            "drop schema public cascade; create schema public; create role {role} login password 'x'"
+        ))))
+        .await
+        .expect("a role");
     let application = with_user(database.url(), &role);
     let program = Program::new().with("DATABASE_URL", &application).with("DATABASE_MIGRATE_URL", database.url());
 
@@ -299,7 +332,8 @@ fn without_any_setting_it_starts_its_own_postgres_and_stops_both_when_asked() {
     let (first_start, secret) = (first.facts["first_start"].clone(), fs::read(program.dir.join(".data/jwt_secret")).expect("a secret"));
     let (first_code, first_log) = first.stop();
     let second = Serving::start(&program);
-    let (second_start, second_secret) = (second.facts["first_start"].clone(), fs::read(program.dir.join(".data/jwt_secret")).expect("a secret"));
+    let (second_start, second_secret) =
+        (second.facts["first_start"].clone(), fs::read(program.dir.join(".data/jwt_secret")).expect("a secret"));
     let (second_code, _) = second.stop();
 
     assert_eq!((first_start, second_start), (Value::Bool(true), Value::Bool(false)));
@@ -326,14 +360,16 @@ fn a_command_runs_with_a_migrated_database_that_is_gone_afterwards() {
 #[test]
 fn no_process_is_left_when_db_run_is_told_to_stop() {
     let program = Program::new();
-    let mut child = program.command(&["db", "run", "--", "sh", "-c", "echo ready; exec sleep 600"]).stdout(Stdio::piped()).spawn().expect("it starts");
+    let script = "echo $$; exec sleep 60";
+    let mut command = program.command(&["db", "run", "--", "sh", "-c", script]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
     let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-    assert_eq!(lines.next().expect("a line").expect("text"), "ready");
+    let pid = lines.next().expect("a line").expect("text");
 
     kill_process(Pid::from_child(&child), Signal::TERM).expect("it lives");
     let code = child.wait().expect("it ends").code();
 
     assert_eq!(code, Some(128 + 9));
-    std::thread::sleep(Duration::from_millis(100));
+    assert!(!PathBuf::from(format!("/proc/{pid}")).exists(), "the command still runs");
     assert!(lines.next().is_none(), "somebody still holds its output");
 }

@@ -189,8 +189,10 @@ async fn i6_fires_when_periods_overlap_or_gap_without_a_recorded_lapse() {
 
 #[tokio::test]
 async fn i6_accepts_a_gap_with_its_lapse() {
-    let violations =
-        violations_after("update subscription_periods set starts_at = '2026-03-06Z', lapsed_from = '2026-03-05Z' where account_id = 29 and period_seq = 2").await;
+    let violations = violations_after(
+        "update subscription_periods set starts_at = '2026-03-06Z', lapsed_from = '2026-03-05Z' where account_id = 29 and period_seq = 2",
+    )
+    .await;
 
     assert_eq!(violations, []);
 }
@@ -295,7 +297,10 @@ async fn the_state_counts_what_is_there_and_names_what_is_broken() {
     let state = service::state(database.pool()).await.expect("the database answers");
 
     assert_eq!(state.plans.iter().map(|plan| (plan.slug.as_str(), plan.accounts)).filter(|(_, accounts)| *accounts > 0).count(), 3);
-    assert_eq!(state.accounts.iter().map(|account| (account.slug.as_str(), account.credits)).collect::<Vec<_>>(), [("aws-admin", 0), ("home-g8", 1_040), ("tacbit", 0)]);
+    assert_eq!(
+        state.accounts.iter().map(|account| (account.slug.as_str(), account.credits)).collect::<Vec<_>>(),
+        [("aws-admin", 0), ("home-g8", 1_040), ("tacbit", 0)]
+    );
     assert_eq!((state.counts.users, state.counts.credit_transactions, state.counts.payments), (4, 6, 1));
     assert_eq!(state.violations.iter().map(|violation| violation.law).collect::<Vec<_>>(), [Law::I1]);
     database.close().await;

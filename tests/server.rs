@@ -1,5 +1,7 @@
 //! The accept loop over real TCP: what slow, fat and rude clients get, and what a stop leaves undone (nothing).
 
+#![allow(clippy::disallowed_methods, reason = "how long a client waits is real time")]
+
 use std::{
     future::Future,
     net::SocketAddr,
@@ -99,12 +101,15 @@ impl Running {
         };
         let app = Router::new()
             .route("/", get(|peer: axum::Extension<PeerAddress>| async move { format!("hello {}", peer.0.0.ip()) }))
-            .route("/length", post(|body: Result<Bytes, axum::extract::rejection::BytesRejection>| async {
-                match body {
-                    Ok(body) => body.len().to_string().into_response(),
-                    Err(_) => StatusCode::BAD_REQUEST.into_response(),
-                }
-            }))
+            .route(
+                "/length",
+                post(|body: Result<Bytes, axum::extract::rejection::BytesRejection>| async {
+                    match body {
+                        Ok(body) => body.len().to_string().into_response(),
+                        Err(_) => StatusCode::BAD_REQUEST.into_response(),
+                    }
+                }),
+            )
             .route("/ignore", post(|| async { "fine" }))
             .route("/large", get(|| async { "x".repeat(64 * 1024 * 1024) }))
             .route("/work", get(work(Arc::clone(&seen))).post(work(Arc::clone(&seen))))

@@ -71,9 +71,11 @@ async fn create_developer(state: &AppState, email: &Email, password: &NewPasswor
     let desk = Desk { pool: &state.pool, authenticator: &state.authenticator, config: &state.config };
     staff::create_developer(desk, email, password, state.clock.now()).await.map_err(|error| match error {
         DeveloperError::Password(_) => Failure::misused(whole(&error)),
-        DeveloperError::EmailTaken | DeveloperError::NoPlan | DeveloperError::SlugTaken | DeveloperError::Hashing(_) | DeveloperError::Store(_) => {
-            Failure::failed(whole(&error))
-        }
+        DeveloperError::EmailTaken
+        | DeveloperError::NoPlan
+        | DeveloperError::SlugTaken
+        | DeveloperError::Hashing(_)
+        | DeveloperError::Store(_) => Failure::failed(whole(&error)),
     })
 }
 

@@ -84,7 +84,9 @@ impl From<DatabaseError> for Failure {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::Url(..) => Failure::misused(whole(&error)),
-            DatabaseError::Connect(_) | DatabaseError::Migrate(_) | DatabaseError::Newer { .. } | DatabaseError::Query(_) => Failure::failed(whole(&error)),
+            DatabaseError::Connect(_) | DatabaseError::Migrate(_) | DatabaseError::Newer { .. } | DatabaseError::Query(_) => {
+                Failure::failed(whole(&error))
+            }
         }
     }
 }

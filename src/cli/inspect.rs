@@ -35,7 +35,7 @@ pub(crate) async fn state(config: &Config, output: Output) -> Result<(), Failure
     let state = service::state(&database.pool).await;
     database.close().await;
     let state = state?;
-    output.either(&state, || text_of(&state));
+    output.judged(state.violations.is_empty(), &state, || text_of(&state));
     if state.violations.is_empty() { Ok(()) } else { Err(Failure::violated()) }
 }
 
@@ -46,15 +46,13 @@ pub(crate) async fn verify(config: &Config, output: Output) -> Result<(), Failur
     database.close().await;
     let violations = violations?;
     let report = serde_json::json!({ "ok": violations.is_empty(), "violations": violations });
-    output.either(&report, || laws_of(&violations));
+    output.judged(violations.is_empty(), &report, || laws_of(&violations));
     if violations.is_empty() { Ok(()) } else { Err(Failure::violated()) }
 }
 
 /// `igny8 openapi`.
 pub(crate) fn openapi(output: Output) -> Result<(), Failure> {
-    let document = document()?;
-    let json = document.to_pretty_json().map_err(|error| Failure::failed(error.to_string()))?;
-    output.either(&document, || json);
+    output.document(&document()?);
     Ok(())
 }
 
@@ -78,7 +76,9 @@ pub(crate) fn routes(output: Output) -> Result<(), Failure> {
     });
     let routes = routes.collect::<Vec<_>>();
     output.either(&routes, || {
-        let rows = routes.iter().map(|route| [route.method.clone(), route.path.clone(), route.door.to_string(), text(&route.limit), text(&route.tag)]);
+        let rows = routes
+            .iter()
+            .map(|route| [route.method.clone(), route.path.clone(), route.door.to_string(), text(&route.limit), text(&route.tag)]);
         table(["method", "path", "door", "limit", "tag"], rows)
     });
     Ok(())
@@ -119,11 +119,27 @@ fn document() -> Result<OpenApi, Failure> {
 
 fn text_of(state: &State) -> String {
     let plans = state.plans.iter().map(|plan| {
-        [plan.slug.clone(), plan.name.clone(), plan.price.to_string(), plan.billing_cycle.to_string(), plan.credits_per_month.to_string(), yes(plan.is_active), plan.accounts.to_string()]
+        [
+            plan.slug.clone(),
+            plan.name.clone(),
+            plan.price.to_string(),
+            plan.billing_cycle.to_string(),
+            plan.credits_per_month.to_string(),
+            yes(plan.is_active),
+            plan.accounts.to_string(),
+        ]
     });
     let accounts = state.accounts.iter().map(|account| {
         let end = account.period_ends_at.map(|end| end.format("%Y-%m-%d %H:%M").to_string());
-        [account.id.to_string(), account.slug.clone(), account.name.clone(), text(&account.plan), account.credits.to_string(), account.status.to_string(), text(&end)]
+        [
+            account.id.to_string(),
+            account.slug.clone(),
+            account.name.clone(),
+            text(&account.plan),
+            account.credits.to_string(),
+            account.status.to_string(),
+            text(&end),
+        ]
     });
     let counts = &state.counts;
     let counts = [

@@ -70,7 +70,9 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Failure::failed(format!("{address} is in use by another program; stop it or set BIND_ADDR")),
         ErrorKind::AddrNotAvailable => Failure::misused(format!("BIND_ADDR: this machine does not have the address {address}")),
-        ErrorKind::PermissionDenied => Failure::misused(format!("BIND_ADDR: this user may not listen on {address}; choose a port above 1023")),
+        ErrorKind::PermissionDenied => {
+            Failure::misused(format!("BIND_ADDR: this user may not listen on {address}; choose a port above 1023"))
+        }
         _ => Failure::failed(format!("can't listen on {address}: {error}")),
     })
 }
@@ -126,7 +128,8 @@ fn development_secret(data_dir: &Path) -> Result<SecretString, Failure> {
         // Written beside its place and then linked: two first starts at once agree on one secret, and none is half there.
         let draft = data_dir.join(format!("jwt_secret.{}", std::process::id()));
         let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft);
-        let linked = written.and_then(|mut file| file.write_all(secrets::random_token().as_bytes())).and_then(|()| fs::hard_link(&draft, &path));
+        let linked =
+            written.and_then(|mut file| file.write_all(secrets::random_token().as_bytes())).and_then(|()| fs::hard_link(&draft, &path));
         fs::remove_file(&draft).map_err(failed)?;
         match linked {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),

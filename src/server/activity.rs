@@ -39,7 +39,9 @@ impl Activity {
     /// Bytes came in: after a pause they are the beginning of a request.
     pub(super) fn bytes_received(&self) {
         if !self.has_frames.load(Ordering::Relaxed) {
-            self.phase.send_if_modified(|phase| std::mem::replace(phase, if *phase == Phase::Idle { Phase::Head } else { *phase }) == Phase::Idle);
+            self.phase.send_if_modified(|phase| {
+                std::mem::replace(phase, if *phase == Phase::Idle { Phase::Head } else { *phase }) == Phase::Idle
+            });
         }
     }
 

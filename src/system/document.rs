@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use utoipa::{
     OpenApi as _, ToSchema,
     openapi::{
-        ComponentsBuilder, Content, ContentBuilder, Header, HeaderBuilder, Info, InfoBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder,
+        ComponentsBuilder, Content, ContentBuilder, Header, HeaderBuilder, Info, InfoBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response,
+        ResponseBuilder,
         path::Operation,
         request_body::RequestBody,
         schema::Type,
@@ -40,12 +41,29 @@ Decimals are taken as text or number and given as text; times are RFC 3339 in UT
 
 /// The responses that operations share: status, name, when it comes.
 const SHARED: [(StatusCode, &str, &str); 11] = [
-    (StatusCode::BAD_REQUEST, "InvalidInput", "The input can't be read, or fields are wrong: `invalid_input` with all of them in `errors`, `malformed_json`, `body_incomplete`."),
-    (StatusCode::UNAUTHORIZED, "Unauthenticated", "No credentials, or such as open nothing: `authentication_required`, `malformed_credentials`, `token_invalid`, `token_expired`, `token_revoked`, `key_unknown`, `key_revoked`."),
+    (
+        StatusCode::BAD_REQUEST,
+        "InvalidInput",
+        "The input can't be read, or fields are wrong: `invalid_input` with all of them in `errors`, \
+         `malformed_json`, `body_incomplete`.",
+    ),
+    (
+        StatusCode::UNAUTHORIZED,
+        "Unauthenticated",
+        "No credentials, or such as open nothing: `authentication_required`, `malformed_credentials`, `token_invalid`, `token_expired`, `token_revoked`, `key_unknown`, `key_revoked`.",
+    ),
     (StatusCode::PAYMENT_REQUIRED, "NoUsablePlan", "The account has no plan that may be used: `no_plan`, `plan_inactive`."),
-    (StatusCode::FORBIDDEN, "Forbidden", "The caller may not: `role_required`, `session_not_allowed`, `site_key_not_allowed`, `no_account`, `account_suspended`, `account_cancelled`, `site_inactive`."),
+    (
+        StatusCode::FORBIDDEN,
+        "Forbidden",
+        "The caller may not: `role_required`, `session_not_allowed`, `site_key_not_allowed`, `no_account`, `account_suspended`, `account_cancelled`, `site_inactive`.",
+    ),
     (StatusCode::NOT_FOUND, "NotFound", "Absent, or another tenant's: `not_found`."),
-    (StatusCode::CONFLICT, "Conflict", "It collides with what is there, such as an Idempotency-Key used for other input: `idempotency_key_reused`."),
+    (
+        StatusCode::CONFLICT,
+        "Conflict",
+        "It collides with what is there, such as an Idempotency-Key used for other input: `idempotency_key_reused`.",
+    ),
     (StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge", "The body is too large: `body_too_large`."),
     (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", "Neither JSON nor a form: `unsupported_media_type`."),
     (StatusCode::TOO_MANY_REQUESTS, "Throttled", "Too many requests; `Retry-After` says when to come back: `throttled`."),
@@ -90,7 +108,11 @@ struct Errors;
 
 /// The document before the routes have added theirs.
 pub fn base() -> OpenApi {
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some("A person's access token, or a site's key.")).build();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("A person's access token, or a site's key."))
+        .build();
     let key = |header: &str| SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(header, "A site's key.")));
     let own = ComponentsBuilder::new()
         .security_scheme("bearer", SecurityScheme::Http(bearer))
@@ -158,6 +180,14 @@ fn complete_responses(operation: &mut Operation, method: &Method, path: &str) {
     }
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
+            if response.description.is_empty() {
+                // OpenAPI requires one, and the routes may leave it out where the status says it all.
+                response.description = StatusCode::from_bytes(status.as_bytes())
+                    .ok()
+                    .and_then(|status| status.canonical_reason())
+                    .unwrap_or("Answer")
+                    .to_owned();
+            }
             complete_response(response, status.starts_with(['4', '5']), is_throttled);
         }
     }

@@ -3,3 +3,4 @@
 mod auth;
 mod registration;
 mod support;
+mod system;
