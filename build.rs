@@ -14,8 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs};
 
 /// What can change the binary. A difference from the commit anywhere else (docs, tests) does not make a build dirty.
-const INPUTS: [&str; 8] =
-    [".cargo", ".sqlx", "Cargo.lock", "Cargo.toml", "assets", "build.rs", "migrations", "src"];
+const INPUTS: [&str; 8] = [".cargo", ".sqlx", "Cargo.lock", "Cargo.toml", "assets", "build.rs", "migrations", "src"];
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the package's folder"));
@@ -32,8 +31,7 @@ fn main() {
         watch_head(&root);
     }
     let from_git = if is_clone { git(&root, &["rev-parse", "--verify", "HEAD"]) } else { None };
-    let commit =
-        from_git.or_else(|| env::var("IGNY8_GIT_COMMIT").ok()).filter(|commit| is_object_name(commit));
+    let commit = from_git.or_else(|| env::var("IGNY8_GIT_COMMIT").ok()).filter(|commit| is_object_name(commit));
     let dirty = match (&commit, is_clone) {
         (None, _) => true, // nobody vouches for these sources
         (Some(_), false) => false,

@@ -56,12 +56,8 @@ mod tests {
 
     use super::*;
 
-    const SAMPLE: BuildInfo = BuildInfo {
-        version: "0.1.0",
-        commit: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
-        dirty: false,
-        built_at: "2026-03-01T12:00:00Z",
-    };
+    const SAMPLE: BuildInfo =
+        BuildInfo { version: "0.1.0", commit: "4b825dc642cb6eb9a060e54bf8d69288fbee4904", dirty: false, built_at: "2026-03-01T12:00:00Z" };
 
     #[test]
     fn a_build_is_shown_in_one_line_with_a_short_commit() {
@@ -72,10 +68,7 @@ mod tests {
     fn changed_sources_are_named() {
         let changed = BuildInfo { dirty: true, ..SAMPLE };
 
-        assert_eq!(
-            changed.to_string(),
-            "igny8 0.1.0 (commit 4b825dc642cb with changes, built 2026-03-01T12:00:00Z)"
-        );
+        assert_eq!(changed.to_string(), "igny8 0.1.0 (commit 4b825dc642cb with changes, built 2026-03-01T12:00:00Z)");
     }
 
     #[test]

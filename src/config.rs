@@ -21,12 +21,12 @@ const fn variable(name: &'static str, default: &'static str) -> Variable {
 pub const VARIABLES: &[Variable] = &[
     variable("BIND_ADDR", "127.0.0.1:8010"),
     variable("PUBLIC_URL", ""),
+    variable("APP_ENV", "development"),
     variable("DATABASE_URL", ""),
     variable("DATABASE_MIGRATE_URL", ""),
     variable("DATABASE_POOL_SIZE", "16"),
     variable("DATA_DIR", ".data"),
     variable("PG_BIN_DIR", ""),
-    variable("APP_ENV", "development"),
     variable("JWT_SECRET_KEY", ""),
     variable("JWT_PREVIOUS_SECRET_KEYS", ""),
     variable("CORS_ALLOWED_ORIGINS", ""),
@@ -239,8 +239,11 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
 
     fn networks(&mut self, name: &'static str) -> Vec<IpNet> {
         let parse = |item: &String| item.parse::<IpNet>().or_else(|_| item.parse::<std::net::IpAddr>().map(IpNet::from));
-        let (networks, wrong): (Vec<_>, Vec<_>) = self.list(name).into_iter().map(|item| parse(&item).map_err(|_| item)).partition(Result::is_ok);
-        self.errors.extend(wrong.into_iter().filter_map(Result::err).map(|item| format!("{name}: '{item}' is no address or network such as 10.0.0.0/8")));
+        let (networks, wrong): (Vec<_>, Vec<_>) =
+            self.list(name).into_iter().map(|item| parse(&item).map_err(|_| item)).partition(Result::is_ok);
+        self.errors.extend(
+            wrong.into_iter().filter_map(Result::err).map(|item| format!("{name}: '{item}' is no address or network such as 10.0.0.0/8")),
+        );
         networks.into_iter().filter_map(Result::ok).collect()
     }
 }
@@ -263,7 +266,14 @@ mod tests {
 
     #[test]
     fn all_errors_are_listed_at_once_by_name() {
-        let ConfigErrors(errors) = parse(&[("BIND_ADDR", "here"), ("TRIAL_DAYS", "0"), ("APP_ENV", "staging"), ("TRUSTED_PROXIES", "10.0.0.0/8,moon"), ("IGNY8_DEBUG", "1")]).unwrap_err();
+        let ConfigErrors(errors) = parse(&[
+            ("BIND_ADDR", "here"),
+            ("TRIAL_DAYS", "0"),
+            ("APP_ENV", "staging"),
+            ("TRUSTED_PROXIES", "10.0.0.0/8,moon"),
+            ("IGNY8_DEBUG", "1"),
+        ])
+        .unwrap_err();
         for name in ["BIND_ADDR", "TRIAL_DAYS", "APP_ENV", "TRUSTED_PROXIES", "IGNY8_DEBUG"] {
             assert!(errors.iter().any(|line| line.starts_with(name)), "{name} in {errors:?}");
         }

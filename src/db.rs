@@ -181,7 +181,8 @@ pub async fn create_if_missing(server: &PgConnectOptions, database: &str) -> Res
     match sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await {
         Ok(_) => {}
         // 42P04: it is there. 23505: another process makes it at this moment.
-        Err(error) if error.as_database_error().and_then(|database| database.code()).is_some_and(|code| matches!(&*code, "42P04" | "23505")) => {}
+        Err(error)
+            if error.as_database_error().and_then(|database| database.code()).is_some_and(|code| matches!(&*code, "42P04" | "23505")) => {}
         Err(error) => return Err(error.into()),
     }
     connection.close().await?;
@@ -204,7 +205,8 @@ async fn refuse_newer(connection: &mut PgConnection) -> Result<(), DatabaseError
 }
 
 async fn applied_versions(connection: &mut PgConnection) -> Result<Vec<i64>, DatabaseError> {
-    let exists = sqlx::query_scalar!("select to_regclass('_sqlx_migrations') is not null as \"exists!\"").fetch_one(&mut *connection).await?;
+    let exists =
+        sqlx::query_scalar!("select to_regclass('_sqlx_migrations') is not null as \"exists!\"").fetch_one(&mut *connection).await?;
     if !exists {
         return Ok(Vec::new());
     }

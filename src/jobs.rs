@@ -3,7 +3,7 @@
 //! Nothing depends on it being in time: whether an account may act is decided at the request (B5). A job that fails is
 //! told in the log and tried again at the next round.
 
-use crate::{accounts, clock::Timestamp, period, state::AppState};
+use crate::{accounts, clock::Timestamp, period::days, sites, state::AppState};
 use std::{error::Error, pin::Pin, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -24,8 +24,29 @@ struct Job {
 /// All of them, in the order they are done. New ones are added here.
 const JOBS: &[Job] = &[
     Job { name: "throttle.sweep", run: |state, _| Box::pin(async move { sweep(&state) }) },
-    Job { name: "accounts.end_periods", run: |state, now| Box::pin(async move { end_periods(&state, now).await }) },
+    Job { name: "accounts.end_periods", run: |state, now| Box::pin(end_periods(state, now)) },
+    Job { name: "accounts.purge", run: |state, now| Box::pin(purge_accounts(state, now)) },
+    Job { name: "sites.purge", run: |state, now| Box::pin(purge_sites(state, now)) },
 ];
+
+/// Sites purged in one round at the most.
+const SITES_PURGED_MAX: i64 = 1_000;
+
+async fn end_periods(state: AppState, now: Timestamp) -> Result<(), String> {
+    let changed = accounts::life::end_periods(&state.pool, days(state.config.grace_days), now).await.map_err(|error| with_cause(&error))?;
+    if changed > 0 {
+        tracing::info!(changed, "periods ended");
+    }
+    Ok(())
+}
+
+async fn purge_accounts(state: AppState, now: Timestamp) -> Result<(), String> {
+    accounts::life::purge_deleted(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
+}
+
+async fn purge_sites(state: AppState, now: Timestamp) -> Result<(), String> {
+    sites::service::purge_deleted(&state.pool, SITES_PURGED_MAX, now).await.map(drop).map_err(|error| with_cause(&error))
+}
 
 /// Does all jobs every `round`, the first time at once, until `stop`. A job that has begun is finished.
 pub async fn run(state: AppState, round: Duration, stop: CancellationToken) {
@@ -55,15 +76,6 @@ async fn do_all(state: &AppState, jobs: &[Job], stop: &CancellationToken) {
 
 fn sweep(state: &AppState) -> Result<(), String> {
     state.throttle.sweep();
-    Ok(())
-}
-
-async fn end_periods(state: &AppState, now: Timestamp) -> Result<(), String> {
-    let ended =
-        accounts::life::end_periods(&state.pool, period::days(state.config.grace_days), now).await.map_err(|error| with_cause(&error))?;
-    if ended > 0 {
-        tracing::info!(accounts = ended, "the calendar was recorded");
-    }
     Ok(())
 }
 

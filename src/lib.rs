@@ -11,18 +11,18 @@ pub mod period;
 pub mod secrets;
 pub mod state;
 
-pub mod audit;
-pub mod idempotency;
-pub mod auth;
-pub mod plans;
-pub mod credits;
-pub mod subscriptions;
 pub mod accounts;
-pub mod sites;
+pub mod audit;
+pub mod auth;
 pub mod billing;
+pub mod credits;
 pub mod gate;
-pub mod throttle;
+pub mod idempotency;
+pub mod plans;
+pub mod sites;
+pub mod subscriptions;
 pub mod system;
+pub mod throttle;
 
 pub mod jobs;
 pub mod router;

@@ -198,7 +198,14 @@ mod tests {
 
     #[test]
     fn money_reads_strings_and_numbers_exactly() {
-        for (input, output) in [("\"89.00\"", "89.00"), ("89", "89.00"), ("89.1", "89.10"), ("0.1", "0.10"), ("9999999999.99", "9999999999.99"), ("\"89.1000\"", "89.10")] {
+        for (input, output) in [
+            ("\"89.00\"", "89.00"),
+            ("89", "89.00"),
+            ("89.1", "89.10"),
+            ("0.1", "0.10"),
+            ("9999999999.99", "9999999999.99"),
+            ("\"89.1000\"", "89.10"),
+        ] {
             let money: Money = serde_json::from_str(input).unwrap();
             assert_eq!(money.to_string(), output, "{input}");
         }
@@ -206,7 +213,21 @@ mod tests {
 
     #[test]
     fn money_refuses_what_it_can_not_hold_exactly() {
-        for input in ["\"89.001\"", "89.000000000000000001", "-1", "\"-0.01\"", "10000000000", "1e2", "\"\"", "\"1,000\"", "null", "true", "\" 1\"", "\"NaN\"", "[1]"] {
+        for input in [
+            "\"89.001\"",
+            "89.000000000000000001",
+            "-1",
+            "\"-0.01\"",
+            "10000000000",
+            "1e2",
+            "\"\"",
+            "\"1,000\"",
+            "null",
+            "true",
+            "\" 1\"",
+            "\"NaN\"",
+            "[1]",
+        ] {
             assert!(serde_json::from_str::<Money>(input).is_err(), "{input}");
         }
         assert_eq!(serde_json::to_string(&Money::ZERO).unwrap(), "\"0.00\"");

@@ -83,12 +83,26 @@ pub fn build(state: &AppState) -> (App, OpenApi) {
 /// Exact origins, credentials allowed: the SPA's logout call sends them.
 fn cors(origins: &[String]) -> CorsLayer {
     let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect::<Vec<_>>();
-    let exposed = ["x-request-id", "x-throttle-limit", "x-throttle-remaining", "x-throttle-reset", "ratelimit", "ratelimit-policy", "retry-after", "idempotent-replayed"];
+    let exposed = [
+        "x-request-id",
+        "x-throttle-limit",
+        "x-throttle-remaining",
+        "x-throttle-reset",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "idempotent-replayed",
+    ];
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key"), HeaderName::from_static("x-request-id")])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("x-request-id"),
+        ])
         .expose_headers(exposed.map(HeaderName::from_static))
         .max_age(CORS_MAX_AGE)
 }

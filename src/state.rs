@@ -1,6 +1,11 @@
 //! What every request can reach: the pool, the clock, the configuration and the services that keep something in memory.
 
-use crate::{auth::service::{Authenticator, Desk}, clock::Clock, config::Config, throttle::service::Throttle};
+use crate::{
+    auth::service::{Authenticator, Desk},
+    clock::Clock,
+    config::Config,
+    throttle::service::Throttle,
+};
 use sqlx::PgPool;
 use std::{
     ops::Deref,
@@ -37,7 +42,15 @@ impl AppState {
     /// Puts the parts together. One instance per server, or per test.
     pub fn new(pool: PgPool, clock: Arc<dyn Clock>, config: Config, authenticator: Authenticator) -> Self {
         let throttle = Throttle::new(Arc::clone(&clock), config.throttle_disabled);
-        AppState(Arc::new(Parts { pool, clock, config, authenticator, throttle, tasks: TaskTracker::new(), is_draining: AtomicBool::new(false) }))
+        AppState(Arc::new(Parts {
+            pool,
+            clock,
+            config,
+            authenticator,
+            throttle,
+            tasks: TaskTracker::new(),
+            is_draining: AtomicBool::new(false),
+        }))
     }
 }
 

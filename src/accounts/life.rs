@@ -10,11 +10,12 @@ use crate::{
         self,
         model::{Entry, Origin},
     },
+    auth,
     clock::Timestamp,
     db::{self, MayCollide, StoreError},
     ids::{AccountId, UserId},
     period::days,
-    subscriptions::{self, model::SubscriptionStatus, store::Locked},
+    subscriptions::{self, store::Locked},
 };
 use chrono::TimeDelta;
 use serde_json::json;
@@ -64,6 +65,8 @@ pub struct Held {
     pub subscription: Option<Locked>,
     /// How both stand now.
     pub standing: Standing,
+    /// How both stood when it was last recorded.
+    pub recorded: Standing,
 }
 
 /// Locks a living account and its subscription, and says how they stand now.
@@ -71,11 +74,12 @@ pub async fn hold_in(connection: &mut PgConnection, account: AccountId, grace: T
     let row = store::lock_account(connection, account).await?.filter(|row| row.deleted_at.is_none()).ok_or(AccountError::NotFound)?;
     let mut subscription = subscriptions::store::lock_subscription(connection, account).await?;
     let tenancy = if row.is_system { Tenancy::System } else { Tenancy::Customer };
+    let recorded = Standing { account: row.status, subscription: subscription.as_ref().map(|locked| locked.subscription.status) };
     let standing = rules::standing(row.status, tenancy, subscription.as_ref().map(|locked| &locked.subscription), grace, now);
     if let (Some(locked), Some(status)) = (&mut subscription, standing.subscription) {
         locked.subscription.status = status;
     }
-    Ok(Held { row, subscription, standing })
+    Ok(Held { row, subscription, standing, recorded })
 }
 
 /// Moves an account by the one table of legal moves, and logs it. `from` is how it stands now.
@@ -103,10 +107,25 @@ pub async fn move_in(
 }
 
 /// Edits name and billing details.
-pub async fn change(pool: &PgPool, account: AccountId, details: &store::Details, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
+pub async fn change(
+    pool: &PgPool,
+    account: AccountId,
+    details: &store::Details,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), AccountError> {
     let mut tx = db::begin(pool).await?;
     store::mark_details(&mut tx, account, details, now).await?;
-    record_in(&mut tx, account, "account.changed", json!({"name": details.name, "billing_email": details.billing_email, "billing_address": details.billing_address}), None, origin, now).await?;
+    record_in(
+        &mut tx,
+        account,
+        "account.changed",
+        json!({"name": details.name, "billing_email": details.billing_email, "billing_address": details.billing_address}),
+        None,
+        origin,
+        now,
+    )
+    .await?;
     Ok(tx.commit().await.map_err(StoreError::from)?)
 }
 
@@ -120,7 +139,14 @@ pub enum CancelWhen {
 }
 
 /// Cancels by the customer's wish. Gives how the account stands afterwards.
-pub async fn cancel(pool: &PgPool, account: AccountId, when: CancelWhen, grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<AccountStatus, AccountError> {
+pub async fn cancel(
+    pool: &PgPool,
+    account: AccountId,
+    when: CancelWhen,
+    grace: TimeDelta,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<AccountStatus, AccountError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         let held = hold_in(&mut tx, account, grace, now).await?;
@@ -149,7 +175,8 @@ pub async fn cancel(pool: &PgPool, account: AccountId, when: CancelWhen, grace: 
 pub async fn resume(pool: &PgPool, account: AccountId, grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
     let mut tx = db::begin(pool).await?;
     let held = hold_in(&mut tx, account, grace, now).await?;
-    let pending = held.subscription.filter(|locked| locked.subscription.cancel_at_period_end && held.standing.account != AccountStatus::Cancelled);
+    let pending =
+        held.subscription.filter(|locked| locked.subscription.cancel_at_period_end && held.standing.account != AccountStatus::Cancelled);
     let locked = pending.ok_or(AccountError::NotCancelling)?;
     subscriptions::store::mark_status(&mut tx, account, locked.subscription.status, false, now).await?;
     record_in(&mut tx, account, "subscription.resumed", json!({"cancel_at_period_end": false}), None, origin, now).await?;
@@ -157,7 +184,14 @@ pub async fn resume(pool: &PgPool, account: AccountId, grace: TimeDelta, origin:
 }
 
 /// Stops or reactivates an account by staff's hand.
-pub async fn move_by_staff(pool: &PgPool, account: AccountId, (event, reason): (AccountEvent, &str), grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<AccountStatus, AccountError> {
+pub async fn move_by_staff(
+    pool: &PgPool,
+    account: AccountId,
+    (event, reason): (AccountEvent, &str),
+    grace: TimeDelta,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<AccountStatus, AccountError> {
     let mut tx = db::begin(pool).await?;
     let held = hold_in(&mut tx, account, grace, now).await?;
     if held.row.is_system && event == AccountEvent::Suspended {
@@ -193,16 +227,33 @@ pub async fn restore(pool: &PgPool, account: AccountId, origin: &Origin, now: Ti
     if row.restore_until.is_none_or(|until| until <= now) {
         return Err(AccountError::NotRestorable);
     }
-    store::mark_restored(&mut tx, account, now).await.map_err(|error| if error.is_constraint("accounts_slug_key") { AccountError::NotRestorable } else { error.into() })?;
+    store::mark_restored(&mut tx, account, now)
+        .await
+        .map_err(|error| if error.is_constraint("accounts_slug_key") { AccountError::NotRestorable } else { error.into() })?;
     record_in(&mut tx, account, "account.restored", json!({}), None, origin, now).await?;
     Ok(tx.commit().await.map_err(StoreError::from)?)
+}
+
+/// Purges accounts whose time to come back is over (H): everything personal goes, financial records stay. Gives how many.
+pub async fn purge_deleted(pool: &PgPool, now: Timestamp) -> Result<usize, AccountError> {
+    let mut purged = 0;
+    loop {
+        let mut tx = db::begin(pool).await?;
+        let Some(account) = store::lock_purgeable(&mut tx, now).await? else { return Ok(purged) };
+        subscriptions::service::cancel_in(&mut tx, account, now).await?;
+        auth::store::anonymise_users(&mut tx, account, now).await?;
+        store::anonymise(&mut tx, account, now).await?;
+        record_in(&mut tx, account, "account.purged", json!({}), None, &Origin::system(), now).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        purged += 1;
+    }
 }
 
 /// Records what the calendar has decided (B5): trials and grace times that are over, cancellations that are due. Each account
 /// in its own transaction, judged again under its lock, so that several instances do each thing once. Gives how many changed.
 pub async fn end_periods(pool: &PgPool, grace: TimeDelta, now: Timestamp) -> Result<usize, AccountError> {
     let mut changed = 0;
-    for account in subscriptions::store::list_due(pool, now - grace, DUE_BATCH, now).await? {
+    for account in store::list_due(pool, now - grace, DUE_BATCH, now).await? {
         changed += usize::from(db::retried(|| end_period(pool, account, grace, now)).await?);
     }
     Ok(changed)
@@ -214,27 +265,35 @@ async fn end_period(pool: &PgPool, account: AccountId, grace: TimeDelta, now: Ti
         Err(AccountError::NotFound) => return Ok(false),
         held => held?,
     };
-    let recorded = Standing { account: held.row.status, subscription: None };
+    let (Some(locked), Some(status)) = (&held.subscription, held.standing.subscription) else { return Ok(false) };
+    if held.recorded == held.standing {
+        return Ok(false);
+    }
     let origin = Origin::system();
-    match held.standing.account {
-        AccountStatus::Cancelled if recorded.account != AccountStatus::Cancelled => {
-            move_in(&mut tx, account, recorded.account, (AccountEvent::Cancelled, Some("the last period ended")), &origin, now).await?;
+    let event = match held.standing.account {
+        status if status == held.row.status => None,
+        AccountStatus::Cancelled => Some((AccountEvent::Cancelled, Some("the last period ended"))),
+        AccountStatus::Trial | AccountStatus::Active | AccountStatus::PendingPayment | AccountStatus::Suspended => {
+            Some((AccountEvent::PeriodLapsed, Some("the period ended unpaid")))
         }
-        AccountStatus::Suspended if recorded.account != AccountStatus::Suspended => {
-            move_in(&mut tx, account, recorded.account, (AccountEvent::PeriodLapsed, Some("the period ended unpaid")), &origin, now).await?;
-        }
-        AccountStatus::Trial | AccountStatus::Active | AccountStatus::PendingPayment | AccountStatus::Suspended | AccountStatus::Cancelled => {}
+    };
+    if let Some(event) = event {
+        move_in(&mut tx, account, held.row.status, event, &origin, now).await?;
     }
-    if let (Some(locked), Some(status)) = (&held.subscription, held.standing.subscription) {
-        // A trial that lapsed is over for good: it is not looked at again.
-        let status = if held.standing.account == AccountStatus::Suspended && status == SubscriptionStatus::Trialing { SubscriptionStatus::Canceled } else { status };
-        subscriptions::store::mark_status(&mut tx, account, status, locked.subscription.cancel_at_period_end, now).await?;
-    }
+    subscriptions::store::mark_status(&mut tx, account, status, locked.subscription.cancel_at_period_end, now).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(true)
 }
 
-async fn record_in(connection: &mut PgConnection, account: AccountId, action: &'static str, after: serde_json::Value, reason: Option<String>, origin: &Origin, now: Timestamp) -> Result<(), StoreError> {
+async fn record_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    action: &'static str,
+    after: serde_json::Value,
+    reason: Option<String>,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let entry = Entry { account: Some(account), action, target: format!("account:{account}"), before: json!({}), after, reason, at: now };
     audit::service::record_in(connection, origin, &entry).await.map(drop)
 }

@@ -1,8 +1,8 @@
 //! The account over HTTP: what it is, what it uses, how it ends.
 
 use super::{
-    model::{Account, AccountStatus},
     life::{self, CancelWhen},
+    model::{Account, AccountStatus},
     store::{self, Details},
 };
 use crate::{
@@ -128,7 +128,13 @@ request_body! { Ignored:
 
 /// Edits name and billing details.
 #[utoipa::path(patch, path = "/account", tag = "account", request_body = AccountChange, responses((status = 200, body = Envelope<AccountDetails>)), security(("bearer" = [])))]
-async fn change(State(state): State<AppState>, Owner(member): Owner, Source(origin): Source, Now(now): Now, Body(body): Body<AccountChange>) -> Outcome<Answer> {
+async fn change(
+    State(state): State<AppState>,
+    Owner(member): Owner,
+    Source(origin): Source,
+    Now(now): Now,
+    Body(body): Body<AccountChange>,
+) -> Outcome<Answer> {
     let mut account = member.account;
     let before = store::find_details(&state.pool, account.id).await?.ok_or_else(Problem::not_found)?.details;
     let details = Details {
@@ -165,11 +171,21 @@ pub struct Standing {
 
 /// Cancels at once, or at the period's end.
 #[utoipa::path(post, path = "/account/cancel", tag = "account", request_body = CancelBody, responses((status = 200, body = Envelope<Standing>), (status = 409, body = ErrorBody, description = "illegal_move")), security(("bearer" = [])))]
-async fn cancel(State(state): State<AppState>, Owner(member): Owner, Source(origin): Source, Now(now): Now, Body(body): Body<CancelBody>) -> Outcome<Answer> {
+async fn cancel(
+    State(state): State<AppState>,
+    Owner(member): Owner,
+    Source(origin): Source,
+    Now(now): Now,
+    Body(body): Body<CancelBody>,
+) -> Outcome<Answer> {
     let when = if body.at_period_end.unwrap_or(false) { CancelWhen::PeriodEnd } else { CancelWhen::Now };
     let status = life::cancel(&state.pool, member.account.id, when, days(state.config.grace_days), &origin, now).await?;
     let current_period_end = member.account.subscription.map(|subscription| subscription.current_period_end);
-    Ok(Answer::ok(Standing { status, cancel_at_period_end: when == CancelWhen::PeriodEnd && status != AccountStatus::Cancelled, current_period_end }))
+    Ok(Answer::ok(Standing {
+        status,
+        cancel_at_period_end: when == CancelWhen::PeriodEnd && status != AccountStatus::Cancelled,
+        current_period_end,
+    }))
 }
 
 /// Takes back a cancellation that has not taken effect.
@@ -192,5 +208,6 @@ pub struct Deleted {
 #[utoipa::path(delete, path = "/account", tag = "account", responses((status = 200, body = Envelope<Deleted>), (status = 409, body = ErrorBody, description = "system_account")), security(("bearer" = [])))]
 async fn delete(State(state): State<AppState>, Owner(member): Owner, Source(origin): Source, Now(now): Now) -> Outcome<Answer> {
     let restore_until = life::delete(&state.pool, member.account.id, member.user, &origin, now).await?;
-    Ok(Answer::ok(Deleted { restore_until }).message("The account is deleted; until then an owner can restore it with e-mail and password."))
+    Ok(Answer::ok(Deleted { restore_until })
+        .message("The account is deleted; until then an owner can restore it with e-mail and password."))
 }

@@ -29,7 +29,13 @@ pub enum Tenancy {
 ///
 /// A trial whose period is over is suspended; a paid period that is over is past due for `grace` and then suspended;
 /// one that was to end for good is cancelled at its end.
-pub fn standing(recorded: AccountStatus, tenancy: Tenancy, subscription: Option<&Subscription>, grace: TimeDelta, now: Timestamp) -> Standing {
+pub fn standing(
+    recorded: AccountStatus,
+    tenancy: Tenancy,
+    subscription: Option<&Subscription>,
+    grace: TimeDelta,
+    now: Timestamp,
+) -> Standing {
     let as_recorded = Standing { account: recorded, subscription: subscription.map(|subscription| subscription.status) };
     let Some(subscription) = subscription else { return as_recorded };
     let is_running = match recorded {

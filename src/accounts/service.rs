@@ -13,8 +13,9 @@ use crate::{
     },
     auth::{
         self,
-        model::{Holder, NewUser, Opened, Role, Stay, Visit},
+        model::{Holder, Opened, Role, Stay, Visit},
         service::{Desk, HashingError, NewUserError, SessionError},
+        users::model::NewUser,
     },
     clock::Timestamp,
     credits,
@@ -113,7 +114,13 @@ pub struct Registered {
 }
 
 /// Makes user, account, subscription, credits, audit row and session in the caller's transaction: all or none (A2).
-pub async fn register_in(connection: &mut PgConnection, desk: Desk<'_>, prepared: &Prepared, origin: &Origin, now: Timestamp) -> Result<Registered, RegistrationError> {
+pub async fn register_in(
+    connection: &mut PgConnection,
+    desk: Desk<'_>,
+    prepared: &Prepared,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Registered, RegistrationError> {
     let Prepared { registration, password_hash } = prepared;
     let intended_plan = check_in(connection, registration).await?;
     let plan = signup_plan_in(connection).await.map_err(|error| match error {
@@ -163,14 +170,19 @@ async fn check_in(connection: &mut PgConnection, registration: &Registration) ->
         }
     };
     // Asked first, so that a taken address is told beside other faults; the unique index is what decides.
-    if auth::store::is_email_taken(connection, &registration.email).await? {
+    if auth::users::store::is_email_taken(connection, &registration.email).await? {
         faults.push(Fault::EmailTaken);
     }
     if faults.is_empty() { Ok(intended_plan) } else { Err(RegistrationError::Invalid(faults)) }
 }
 
 /// Adds the account under the first free slug.
-async fn open_account_in(connection: &mut PgConnection, registration: &Registration, plan: &Plan, now: Timestamp) -> Result<AccountId, RegistrationError> {
+async fn open_account_in(
+    connection: &mut PgConnection,
+    registration: &Registration,
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<AccountId, RegistrationError> {
     let name = registration.account_name();
     let random = secrets::random_uuid().simple().to_string();
     for slug in slugs(&name, random.get(..12).unwrap_or(&random)) {

@@ -9,9 +9,10 @@ use crate::{
     audit::{model::Origin, service::record_in},
     auth::{
         self,
-        model::{Email, NewUser, Role},
+        model::{Email, Role},
         passwords::{self, NewPassword, PasswordFault},
         service::{Desk, HashingError, NewUserError},
+        users::model::NewUser,
     },
     clock::Timestamp,
     credits,

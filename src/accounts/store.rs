@@ -54,22 +54,43 @@ pub async fn lock_account(connection: &mut PgConnection, account: AccountId) -> 
 
 /// The number of a living account with that slug.
 pub async fn find_by_slug(executor: impl PgExecutor<'_>, slug: &str) -> Result<Option<AccountId>, StoreError> {
-    let id = sqlx::query_scalar!(r#"select account_id as "id: AccountId" from accounts where slug = $1 and deleted_at is null"#, slug).fetch_optional(executor).await?;
+    let id = sqlx::query_scalar!(r#"select account_id as "id: AccountId" from accounts where slug = $1 and deleted_at is null"#, slug)
+        .fetch_optional(executor)
+        .await?;
     Ok(id)
 }
 
 /// Records a state.
-pub async fn mark_status(connection: &mut PgConnection, account: AccountId, status: AccountStatus, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query!("update accounts set status = $2, updated_at = $3 where account_id = $1", account.0, status.as_str(), now).execute(connection).await?;
+pub async fn mark_status(
+    connection: &mut PgConnection,
+    account: AccountId,
+    status: AccountStatus,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query!("update accounts set status = $2, updated_at = $3 where account_id = $1", account.0, status.as_str(), now)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
 /// Records what the account may use and how it pays.
-pub async fn mark_plan(connection: &mut PgConnection, account: AccountId, plan: PlanId, method: Option<PaymentMethod>, now: Timestamp) -> Result<(), StoreError> {
+pub async fn mark_plan(
+    connection: &mut PgConnection,
+    account: AccountId,
+    plan: PlanId,
+    method: Option<PaymentMethod>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let method = method.map(PaymentMethod::as_str);
-    sqlx::query!("update accounts set plan_id = $2, payment_method = coalesce($3, payment_method), updated_at = $4 where account_id = $1", account.0, plan.0, method, now)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "update accounts set plan_id = $2, payment_method = coalesce($3, payment_method), updated_at = $4 where account_id = $1",
+        account.0,
+        plan.0,
+        method,
+        now
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -131,7 +152,13 @@ pub async fn mark_details(connection: &mut PgConnection, account: AccountId, det
 }
 
 /// Deletes softly (H).
-pub async fn mark_deleted(connection: &mut PgConnection, account: AccountId, by: UserId, restore_until: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+pub async fn mark_deleted(
+    connection: &mut PgConnection,
+    account: AccountId,
+    by: UserId,
+    restore_until: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update accounts set deleted_at = $4, deleted_by = $2, restore_until = $3, updated_at = $4 where account_id = $1 and deleted_at is null",
         account.0,
@@ -146,9 +173,13 @@ pub async fn mark_deleted(connection: &mut PgConnection, account: AccountId, by:
 
 /// Takes a soft deletion back.
 pub async fn mark_restored(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query!("update accounts set deleted_at = null, deleted_by = null, restore_until = null, updated_at = $2 where account_id = $1", account.0, now)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "update accounts set deleted_at = null, deleted_by = null, restore_until = null, updated_at = $2 where account_id = $1",
+        account.0,
+        now
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -199,7 +230,11 @@ pub struct NewAccount<'a> {
 /// Adds an account, unless a living one has its slug.
 ///
 /// Another one being added with the same slug is waited for, and is seen once it is there.
-pub async fn insert_account(connection: &mut PgConnection, account: &NewAccount<'_>, now: Timestamp) -> Result<Option<AccountId>, StoreError> {
+pub async fn insert_account(
+    connection: &mut PgConnection,
+    account: &NewAccount<'_>,
+    now: Timestamp,
+) -> Result<Option<AccountId>, StoreError> {
     let id = sqlx::query_scalar!(
         r#"
         insert into accounts (name, slug, status, plan_id, billing_email, is_system, created_at, updated_at)
@@ -227,4 +262,30 @@ pub async fn find_system_account(connection: &mut PgConnection, slug: &str) -> R
         slug,
     );
     Ok(id.fetch_optional(connection).await?)
+}
+
+/// Accounts whose recorded state is behind the calendar: the period is over, and what follows is not recorded yet. One in
+/// grace is due again when the grace is over. Read across to the subscriptions, or stopped accounts would be due for ever.
+pub async fn list_due(
+    executor: impl PgExecutor<'_>,
+    grace_began_before: Timestamp,
+    limit: i64,
+    now: Timestamp,
+) -> Result<Vec<AccountId>, StoreError> {
+    let accounts = sqlx::query_scalar!(
+        r#"
+        select a.account_id as "account_id: AccountId"
+        from subscriptions s join accounts a on a.account_id = s.account_id
+        where s.status <> 'canceled' and s.current_period_end <= $1
+          and (s.status <> 'past_due' or s.cancel_at_period_end or s.current_period_end <= $2)
+          and a.status in ('trial', 'active', 'pending_payment') and not a.is_system and a.deleted_at is null
+        order by s.current_period_end limit $3
+        "#,
+        now,
+        grace_began_before,
+        limit
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(accounts)
 }

@@ -112,19 +112,9 @@ impl Authenticator {
         let second = Timestamp::from_timestamp(now.timestamp(), 0).unwrap_or(now);
         let access_expires_at = second + rules::access_life();
         let refresh_expires_at = second + rules::refresh_life(stay);
-        let access = Draft {
-            holder,
-            session,
-            token_type: TokenType::Access,
-            token_id: secrets::random_uuid(),
-            expires_at: access_expires_at,
-        };
-        let refresh = Draft {
-            token_type: TokenType::Refresh,
-            token_id: secrets::random_uuid(),
-            expires_at: refresh_expires_at,
-            ..access
-        };
+        let access =
+            Draft { holder, session, token_type: TokenType::Access, token_id: secrets::random_uuid(), expires_at: access_expires_at };
+        let refresh = Draft { token_type: TokenType::Refresh, token_id: secrets::random_uuid(), expires_at: refresh_expires_at, ..access };
         let pair = TokenPair {
             access: self.tokens.sign(&access, now)?,
             refresh: self.tokens.sign(&refresh, now)?,
@@ -191,8 +181,8 @@ fn test_passwords(cost: HashingCost) -> Option<String> {
     let password = Password(SecretString::from(secrets::random_token()));
     let other = Password(SecretString::from(secrets::random_token()));
     let hash = passwords::hash_password(&password, secrets::random_bytes(), cost).ok()?;
-    let is_sound = passwords::verify_password(&password, &hash, cost) == Match::Yes
-        && passwords::verify_password(&other, &hash, cost) == Match::No;
+    let is_sound =
+        passwords::verify_password(&password, &hash, cost) == Match::Yes && passwords::verify_password(&other, &hash, cost) == Match::No;
     is_sound.then_some(hash)
 }
 

@@ -2,7 +2,7 @@
 //! time, so that revoking works at once.
 //!
 //! The room owns users, sessions and refresh tokens. Three files are named by their noun: `passwords` and `tokens` stand
-//! on the floor of the rules, `authenticator` on that of the services.
+//! on the floor of the rules, `authenticator` on that of the services. `users` has floors of its own.
 
 pub mod authenticator;
 pub mod model;
@@ -12,3 +12,4 @@ pub mod rules;
 pub mod service;
 pub mod store;
 pub mod tokens;
+pub mod users;

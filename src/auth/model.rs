@@ -59,7 +59,13 @@ impl Email {
     pub fn parse(text: &str) -> Result<Self, NotAnEmail> {
         let canonical: String = text.trim().nfkc().collect::<String>().to_lowercase().trim().to_owned();
         let (local, domain) = canonical.rsplit_once('@').ok_or(NotAnEmail)?;
-        let label = |part: &str| !part.is_empty() && part.len() <= 63 && !part.starts_with('-') && !part.ends_with('-') && part.chars().all(|c| c.is_alphanumeric() || c == '-');
+        let label = |part: &str| {
+            !part.is_empty()
+                && part.len() <= 63
+                && !part.starts_with('-')
+                && !part.ends_with('-')
+                && part.chars().all(|c| c.is_alphanumeric() || c == '-')
+        };
         let local_is_sane = !local.is_empty()
             && local.len() <= 64
             && !local.starts_with('.')
@@ -274,59 +280,5 @@ pub struct SessionView {
     pub expires_at: DateTime<Utc>,
 }
 
-/// A user who is about to exist.
-#[derive(Clone, Debug)]
-pub struct NewUser {
-    /// His account.
-    pub account: AccountId,
-    /// His address.
-    pub email: Email,
-    /// His name for himself.
-    pub username: String,
-    /// Given name, or nothing.
-    pub first_name: String,
-    /// Family name, or nothing.
-    pub last_name: String,
-    /// What he may do.
-    pub role: Role,
-    /// Whether the old system's flag is set; grants nothing beyond the role.
-    pub is_superuser: bool,
-    /// When his address was proven.
-    pub email_verified_at: Option<DateTime<Utc>>,
-    /// His password, hashed.
-    pub password_hash: String,
-}
-
-/// What a user changes of himself; nothing given, nothing changed.
-#[derive(Clone, Debug, Default)]
-pub struct ProfileChange {
-    /// Given name.
-    pub first_name: Option<String>,
-    /// Family name.
-    pub last_name: Option<String>,
-    /// His name for himself.
-    pub username: Option<String>,
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn five_spellings_are_one_address() {
-        for text in ["ana@example.com", "ANA@example.com", " ana@Example.COM ", "ａna@example.com", "Ana@EXAMPLE.com\n"] {
-            assert_eq!(Email::parse(text).unwrap().as_str(), "ana@example.com", "{text:?}");
-        }
-        for text in ["", "ana", "@example.com", "ana@", "ana@host", "a na@example.com", "ana@exam ple.com", "ana@-x.com", "a@b@c..d", ".a@example.com"] {
-            assert!(Email::parse(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn roles_are_ordered_as_the_requirements_say() {
-        assert!(Role::Owner.includes(Role::Admin) && !Role::Admin.includes(Role::Owner));
-        assert!(Role::Developer.includes(Role::Owner));
-        assert!(Role::SystemBot.includes(Role::Editor) && !Role::SystemBot.includes(Role::Admin));
-        assert!(!Role::Developer.includes(Role::SystemBot));
-    }
-}
+mod tests;

@@ -3,9 +3,7 @@
 
 use super::model::{Email, HashingCost, Password};
 use crate::secrets;
-use argon2::{
-    Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash::phc::PasswordHash,
-};
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash::phc::PasswordHash};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -212,7 +210,13 @@ mod tests {
     fn what_is_no_hash_matches_nothing() {
         let hash = "DZGNLzlzBSR1SarZhqmQALHiOsiwatFcleWJ6bP0+v8=";
         let unusable = [
-            "!", "", "!pbkdf2_sha256$1000$NaCl0fDj4ng0$", "plain", "md5$x$y", "$argon2id$", "$argon2id$v=19$m=8,t=1,p=1$AAAA",
+            "!",
+            "",
+            "!pbkdf2_sha256$1000$NaCl0fDj4ng0$",
+            "plain",
+            "md5$x$y",
+            "$argon2id$",
+            "$argon2id$v=19$m=8,t=1,p=1$AAAA",
             "$argon2i$v=19$m=8,t=1,p=1$BwcHBwcHBwcHBwcHBwcHBw$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             "$argon2id$v=19$m=4000000,t=1,p=1$BwcHBwcHBwcHBwcHBwcHBw$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         ];

@@ -5,10 +5,14 @@ pub use super::{
     tokens::{NotSigned, TokenRefused, TokenSecrets},
 };
 use super::{
-    model::{Claims, Email, Holder, NewUser, Opened, Password, Role, TokenPair, Visit},
+    model::{Claims, Email, Holder, Opened, Password, Role, TokenPair, Visit},
     passwords::{self, Match, NewPassword, PasswordFault},
     rules::{self, Refresh},
-    store::{self, Credentials, NewSession, Rotation},
+    store::{self, NewSession, Rotation},
+    users::{
+        self,
+        model::{Credentials, NewUser},
+    },
 };
 use crate::{
     audit::{
@@ -122,11 +126,18 @@ pub struct Proof {
     new_hash: Option<String>,
 }
 
+impl Proof {
+    /// Whose password it was.
+    pub fn holder(&self) -> Holder {
+        self.compared.holder
+    }
+}
+
 /// Compares address and password. Slow by design; call it before a transaction begins.
 ///
 /// A user who does not exist, one who may not log in and a wrong password take the same time and give the same answer.
 pub async fn prove(desk: Desk<'_>, email: &Email, password: &Password) -> Result<Proof, LoginError> {
-    let known = store::find_credentials(desk.pool, email).await?;
+    let known = users::store::find_credentials(desk.pool, email).await?;
     let stored = known.as_ref().map(|known| known.password_hash.as_str());
     let found = desk.authenticator.compare(password, stored).await?;
     let may_log_in = |known: &Credentials| known.is_active && known.holder.role != Role::SystemBot;
@@ -140,16 +151,28 @@ pub async fn prove(desk: Desk<'_>, email: &Email, password: &Password) -> Result
 }
 
 /// Lets somebody in whose password was compared, in the caller's transaction.
-pub async fn log_in_in(connection: &mut PgConnection, authenticator: &Authenticator, proof: &Proof, visit: &Visit, now: Timestamp) -> Result<Opened, LoginError> {
+pub async fn log_in_in(
+    connection: &mut PgConnection,
+    authenticator: &Authenticator,
+    proof: &Proof,
+    visit: &Visit,
+    now: Timestamp,
+) -> Result<Opened, LoginError> {
     // The row is asked again: a password that was changed after it was compared must open nothing.
-    if !store::mark_login(connection, &proof.compared, proof.new_hash.as_deref(), now).await? {
+    if !users::store::mark_login(connection, &proof.compared, proof.new_hash.as_deref(), now).await? {
         return Err(LoginError::Changed);
     }
     Ok(start_session_in(connection, authenticator, proof.compared.holder, visit, now).await?)
 }
 
 /// Starts a session in the caller's transaction.
-pub async fn start_session_in(connection: &mut PgConnection, authenticator: &Authenticator, holder: Holder, visit: &Visit, now: Timestamp) -> Result<Opened, SessionError> {
+pub async fn start_session_in(
+    connection: &mut PgConnection,
+    authenticator: &Authenticator,
+    holder: Holder,
+    visit: &Visit,
+    now: Timestamp,
+) -> Result<Opened, SessionError> {
     let session = SessionId(secrets::random_uuid());
     let issued = authenticator.issue(holder, session, visit.stay, now)?;
     let row = NewSession {
@@ -178,13 +201,9 @@ async fn refresh_once(desk: Desk<'_>, claims: &Claims, origin: &Origin, now: Tim
     match rules::refresh(live.generation, token, now) {
         Refresh::Rotate { generation } => {
             let issued = desk.authenticator.issue(live.holder, claims.sid, live.stay, now)?;
-            let rotation = Rotation {
-                session: claims.sid,
-                used: claims.jti,
-                issued: issued.refresh_id,
-                generation,
-                expires_at: issued.pair.refresh_expires_at,
-            };
+            let (session, used) = (claims.sid, claims.jti);
+            let (token, expires_at) = (issued.refresh_id, issued.pair.refresh_expires_at);
+            let rotation = Rotation { session, used, issued: token, generation, expires_at };
             store::rotate(&mut tx, &rotation, now).await?;
             tx.commit().await.map_err(StoreError::from)?;
             Ok(issued.pair)
@@ -231,6 +250,8 @@ pub async fn log_out_everywhere(pool: &PgPool, user: UserId, now: Timestamp) -> 
 pub struct PasswordChange {
     /// He.
     pub user: UserId,
+    /// His address.
+    pub email: Email,
     /// The session that he asks from; it stays.
     pub session: SessionId,
     /// The present password.
@@ -241,16 +262,17 @@ pub struct PasswordChange {
 
 /// Changes a password and ends the user's other sessions. Gives how many those were.
 pub async fn change_password(desk: Desk<'_>, change: &PasswordChange, origin: &Origin, now: Timestamp) -> Result<u64, PasswordChangeError> {
-    let known = store::find_credentials_of(desk.pool, change.user).await?;
+    let known = users::store::find_credentials(desk.pool, &change.email).await?;
     let stored = known.as_ref().map(|known| known.password_hash.as_str());
     let found = desk.authenticator.compare(&change.old, stored).await?;
-    let compared = known.filter(|_| found != Match::No).ok_or(PasswordChangeError::WrongPassword)?;
-    passwords::check_password(&change.new, &compared.email, desk.config.password_length_min)?;
+    let is_his = |known: &Credentials| known.holder.user == change.user && found != Match::No;
+    let compared = known.filter(is_his).ok_or(PasswordChangeError::WrongPassword)?;
+    passwords::check_password(&change.new, &change.email, desk.config.password_length_min)?;
     let new_hash = desk.authenticator.hash(&change.new.0).await?;
     let (compared, new_hash) = (&compared, &new_hash);
     db::retried(|| async move {
         let mut tx = db::begin(desk.pool).await?;
-        if !store::update_password(&mut tx, compared, new_hash, now).await? {
+        if !users::store::update_password(&mut tx, compared, new_hash, now).await? {
             return Err(PasswordChangeError::WrongPassword);
         }
         let ended = store::revoke_sessions(&mut *tx, change.user, Some(change.session), "password_changed", now).await?;
@@ -272,5 +294,5 @@ pub async fn change_password(desk: Desk<'_>, change: &PasswordChange, origin: &O
 
 /// Adds a user in the caller's transaction. A taken address leaves that transaction unusable.
 pub async fn create_user_in(connection: &mut PgConnection, user: &NewUser, now: Timestamp) -> Result<UserId, NewUserError> {
-    Ok(store::insert_user(connection, user, now).await?)
+    Ok(users::store::insert_user(connection, user, now).await?)
 }

@@ -1,7 +1,7 @@
-//! SQL of users, sessions and refresh tokens.
+//! SQL of sessions and refresh tokens; users have theirs in `users/store.rs`.
 
 use super::{
-    model::{Device, Email, Holder, NewUser, ProfileChange, Role, SessionView, Stay},
+    model::{Device, Holder, Role, SessionView, Stay},
     rules::KnownToken,
 };
 use crate::{
@@ -11,155 +11,6 @@ use crate::{
 };
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
-
-/// A living user with what is stored of his password.
-#[derive(Debug, Clone)]
-pub struct Credentials {
-    /// He.
-    pub holder: Holder,
-    /// His address.
-    pub email: Email,
-    /// Argon2id, an old hash, or `!`.
-    pub password_hash: String,
-    /// Whether staff let him in.
-    pub is_active: bool,
-}
-
-struct CredentialsRow {
-    user_id: UserId,
-    account_id: Option<AccountId>,
-    role: Role,
-    email: String,
-    password_hash: String,
-    is_active: bool,
-}
-
-impl CredentialsRow {
-    fn credentials(self) -> Option<Credentials> {
-        let holder = Holder { user: self.user_id, account: self.account_id, role: self.role };
-        let email = Email::parse(&self.email).ok()?;
-        Some(Credentials { holder, email, password_hash: self.password_hash, is_active: self.is_active })
-    }
-}
-
-/// The living user with that address.
-pub async fn find_credentials(pool: &PgPool, email: &Email) -> Result<Option<Credentials>, StoreError> {
-    let row = sqlx::query_as!(
-        CredentialsRow,
-        r#"
-        select user_id as "user_id: UserId", account_id as "account_id: AccountId", role as "role: Role", email, password_hash, is_active
-        from users
-        where email = $1 and deleted_at is null
-        "#,
-        email.as_str(),
-    )
-    .fetch_optional(pool)
-    .await?;
-    Ok(row.and_then(CredentialsRow::credentials))
-}
-
-/// The living user of that number.
-pub async fn find_credentials_of(pool: &PgPool, user: UserId) -> Result<Option<Credentials>, StoreError> {
-    let row = sqlx::query_as!(
-        CredentialsRow,
-        r#"
-        select user_id as "user_id: UserId", account_id as "account_id: AccountId", role as "role: Role", email, password_hash, is_active
-        from users
-        where user_id = $1 and deleted_at is null
-        "#,
-        user.0,
-    )
-    .fetch_optional(pool)
-    .await?;
-    Ok(row.and_then(CredentialsRow::credentials))
-}
-
-/// Whether a living user has that address.
-pub async fn is_email_taken(connection: &mut PgConnection, email: &Email) -> Result<bool, StoreError> {
-    let taken = sqlx::query_scalar!(
-        r#"select exists (select from users where email = $1 and deleted_at is null) as "taken!""#,
-        email.as_str(),
-    );
-    Ok(taken.fetch_one(connection).await?)
-}
-
-/// Adds a user.
-pub async fn insert_user(connection: &mut PgConnection, user: &NewUser, now: Timestamp) -> Result<UserId, StoreError> {
-    let id = sqlx::query_scalar!(
-        r#"
-        insert into users (account_id, email, username, first_name, last_name, role, is_superuser, password_hash, email_verified_at, created_at, updated_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
-        returning user_id as "user_id: UserId"
-        "#,
-        user.account.0,
-        user.email.as_str(),
-        user.username,
-        user.first_name,
-        user.last_name,
-        user.role.as_str(),
-        user.is_superuser,
-        user.password_hash,
-        user.email_verified_at,
-        now,
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok(id)
-}
-
-/// Notes a login and replaces the hash where there is a new one, if the user still is who was compared. Gives whether he is.
-pub async fn mark_login(connection: &mut PgConnection, compared: &Credentials, new_hash: Option<&str>, now: Timestamp) -> Result<bool, StoreError> {
-    let done = sqlx::query!(
-        r#"
-        update users set last_login_at = $4, password_hash = coalesce($3, password_hash)
-        where user_id = $1 and password_hash = $2 and is_active and deleted_at is null
-        "#,
-        compared.holder.user.0,
-        compared.password_hash,
-        new_hash,
-        now,
-    )
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Replaces the hash that was compared. Gives whether it was still there.
-pub async fn update_password(connection: &mut PgConnection, compared: &Credentials, new_hash: &str, now: Timestamp) -> Result<bool, StoreError> {
-    let done = sqlx::query!(
-        r#"
-        update users set password_hash = $3, updated_at = $4
-        where user_id = $1 and password_hash = $2 and is_active and deleted_at is null
-        "#,
-        compared.holder.user.0,
-        compared.password_hash,
-        new_hash,
-        now,
-    )
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Changes what a user says of himself. Gives username, first and last name as they are now.
-pub async fn update_profile(pool: &PgPool, user: UserId, change: &ProfileChange, now: Timestamp) -> Result<Option<(String, String, String)>, StoreError> {
-    let row = sqlx::query!(
-        r#"
-        update users
-        set username = coalesce($2, username), first_name = coalesce($3, first_name), last_name = coalesce($4, last_name), updated_at = $5
-        where user_id = $1 and deleted_at is null
-        returning username, first_name, last_name
-        "#,
-        user.0,
-        change.username,
-        change.first_name,
-        change.last_name,
-        now,
-    )
-    .fetch_optional(pool)
-    .await?;
-    Ok(row.map(|row| (row.username, row.first_name, row.last_name)))
-}
 
 /// A session that is about to exist.
 #[derive(Debug, Clone)]
@@ -216,7 +67,12 @@ pub struct LiveSession {
 }
 
 /// Locks a session that is neither over nor revoked and whose user may be signed in.
-pub async fn lock_session(connection: &mut PgConnection, session: SessionId, user: UserId, now: Timestamp) -> Result<Option<LiveSession>, StoreError> {
+pub async fn lock_session(
+    connection: &mut PgConnection,
+    session: SessionId,
+    user: UserId,
+    now: Timestamp,
+) -> Result<Option<LiveSession>, StoreError> {
     let row = sqlx::query!(
         r#"
         select u.user_id as "user_id: UserId", u.account_id as "account_id: AccountId", u.role as "role: Role", s.generation, s.remember_me
@@ -291,7 +147,13 @@ pub async fn rotate(connection: &mut PgConnection, rotation: &Rotation, now: Tim
 }
 
 /// Ends one session of a user. Gives whether it was living.
-pub async fn revoke_session(executor: impl PgExecutor<'_>, user: UserId, session: SessionId, reason: &str, now: Timestamp) -> Result<bool, StoreError> {
+pub async fn revoke_session(
+    executor: impl PgExecutor<'_>,
+    user: UserId,
+    session: SessionId,
+    reason: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         "update sessions set revoked_at = $4, revoked_reason = $3 where user_id = $1 and session_id = $2 and revoked_at is null and expires_at > $4",
         user.0,
@@ -305,7 +167,13 @@ pub async fn revoke_session(executor: impl PgExecutor<'_>, user: UserId, session
 }
 
 /// Ends all living sessions of a user, but the kept one. Gives how many.
-pub async fn revoke_sessions(executor: impl PgExecutor<'_>, user: UserId, kept: Option<SessionId>, reason: &str, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn revoke_sessions(
+    executor: impl PgExecutor<'_>,
+    user: UserId,
+    kept: Option<SessionId>,
+    reason: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         r#"
         update sessions set revoked_at = $4, revoked_reason = $3
@@ -322,7 +190,13 @@ pub async fn revoke_sessions(executor: impl PgExecutor<'_>, user: UserId, kept: 
 }
 
 /// One page of a user's living sessions, newest first.
-pub async fn list_sessions(pool: &PgPool, user: UserId, current: SessionId, page: (i64, i64), now: Timestamp) -> Result<Vec<SessionView>, StoreError> {
+pub async fn list_sessions(
+    pool: &PgPool,
+    user: UserId,
+    current: SessionId,
+    page: (i64, i64),
+    now: Timestamp,
+) -> Result<Vec<SessionView>, StoreError> {
     let (limit, offset) = page;
     let sessions = sqlx::query_as!(
         SessionView,
@@ -351,4 +225,24 @@ pub async fn count_sessions(pool: &PgPool, user: UserId, now: Timestamp) -> Resu
         now,
     );
     Ok(count.fetch_one(pool).await?)
+}
+
+/// Takes everything personal out of an account's users and ends their sessions; the rows stay, for the ledger and the log
+/// name them (H).
+pub async fn anonymise_users(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!("delete from sessions where user_id in (select user_id from users where account_id = $1)", account.0)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!(
+        r#"
+        update users set email = 'deleted-' || user_id || '@deleted.invalid', username = 'deleted', first_name = '', last_name = '', password_hash = '!',
+                         is_active = false, deleted_at = coalesce(deleted_at, $2), restore_until = coalesce(restore_until, $2), updated_at = $2
+        where account_id = $1
+        "#,
+        account.0,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

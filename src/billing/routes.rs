@@ -1,8 +1,10 @@
 //! Money over HTTP: what the customer owes, and what the billing admin confirms.
 
 use super::{
+    confirmation::{self, Confirmer},
     model::{Confirmation, Confirmed, ExternalPaymentId, Invoice, Payee, Payment, PaymentOption, Run, Transfer},
-    service::{self, Confirmer, Terms},
+    payments,
+    service::{self, Terms},
     store,
 };
 use crate::{
@@ -68,12 +70,24 @@ request_body! { Ignored:
 
 /// Asks for a paid plan: gives the invoice to pay, with bank details and reference. Asked again, it is the same invoice.
 #[utoipa::path(post, path = "/account/upgrade", tag = "account", request_body = UpgradeBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<Invoice>), (status = 403, body = ErrorBody, description = "enterprise_requires_manual_assignment"), (status = 422, body = ErrorBody, description = "plan_not_payable")), security(("bearer" = [])))]
-async fn upgrade(State(state): State<AppState>, Owner(member): Owner, Source(origin): Source, IdempotencyKey(key): IdempotencyKey, Now(now): Now, Body(body): Body<UpgradeBody>) -> Outcome<Answer> {
+async fn upgrade(
+    State(state): State<AppState>,
+    Owner(member): Owner,
+    Source(origin): Source,
+    IdempotencyKey(key): IdempotencyKey,
+    Now(now): Now,
+    Body(body): Body<UpgradeBody>,
+) -> Outcome<Answer> {
     let method = body.payment_method.unwrap_or(PaymentMethod::BankTransfer);
     let key = Keyed::bind(key, &origin.actor, "upgrade", &format!("{} {method}", body.plan_slug.0));
     let wanted = (body.plan_slug.0.as_str(), method);
     let (invoice, replayed) = service::upgrade(&state.pool, member.account.id, wanted, key.as_ref(), terms(&state), &origin, now).await?;
-    let sentence = format!("Transfer {} {} with the reference {}.", invoice["amount"].as_str().unwrap_or(""), invoice["currency"].as_str().unwrap_or(""), invoice["reference"].as_str().unwrap_or(""));
+    let sentence = format!(
+        "Transfer {} {} with the reference {}.",
+        invoice["amount"].as_str().unwrap_or(""),
+        invoice["currency"].as_str().unwrap_or(""),
+        invoice["reference"].as_str().unwrap_or("")
+    );
     Ok(marked(Answer::created(invoice).message(sentence), replayed))
 }
 
@@ -101,10 +115,10 @@ async fn invoice(State(state): State<AppState>, Admin(member): Admin, Path(id): 
 async fn payments(State(state): State<AppState>, Admin(member): Admin, page: CursorRequest) -> Outcome<Answer> {
     let account = member.account.id;
     let rows = match page.newer_than() {
-        Some(newer_than) => store::list_payments_newer(&state.pool, account, newer_than, page.limit()).await?,
-        None => store::list_payments_older(&state.pool, account, page.older_than(), page.limit()).await?,
+        Some(newer_than) => payments::store::list_payments_newer(&state.pool, account, newer_than, page.limit()).await?,
+        None => payments::store::list_payments_older(&state.pool, account, page.older_than(), page.limit()).await?,
     };
-    let count = if page.count { Some(store::count_payments(&state.pool, account).await?) } else { None };
+    let count = if page.count { Some(payments::store::count_payments(&state.pool, account).await?) } else { None };
     Ok(Answer::list(page.page(rows, |row| row.id.0, count)))
 }
 
@@ -177,22 +191,48 @@ impl ConfirmBody {
 
 /// Confirms a bank transfer: activates or renews the plan that was paid for, once, whoever sends it how often.
 #[utoipa::path(post, path = "/billing/admin/confirm-bank-transfer", tag = "billing administration", request_body = ConfirmBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<Confirmation>), (status = 409, body = ErrorBody, description = "transfer_conflict"), (status = 422, body = ErrorBody, description = "amount_mismatch, currency_mismatch, no_payable_plan, plan_not_payable")), security(("bearer" = [])))]
-async fn confirm(state: State<AppState>, operator: Operator, source: Source, key: IdempotencyKey, now: Now, headers: HeaderMap, body: Body<ConfirmBody>) -> Outcome<Answer> {
+async fn confirm(
+    state: State<AppState>,
+    operator: Operator,
+    source: Source,
+    key: IdempotencyKey,
+    now: Now,
+    headers: HeaderMap,
+    body: Body<ConfirmBody>,
+) -> Outcome<Answer> {
     confirmed(state.0, operator, (source, key), now, headers, body).await
 }
 
 /// The same under its short address.
 #[utoipa::path(post, path = "/billing/confirm-bank-transfer", tag = "billing administration", request_body = ConfirmBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<Confirmation>), (status = 409, body = ErrorBody, description = "transfer_conflict"), (status = 422, body = ErrorBody, description = "amount_mismatch, currency_mismatch, no_payable_plan, plan_not_payable")), security(("bearer" = [])))]
-async fn confirm_short(state: State<AppState>, operator: Operator, source: Source, key: IdempotencyKey, now: Now, headers: HeaderMap, body: Body<ConfirmBody>) -> Outcome<Answer> {
+async fn confirm_short(
+    state: State<AppState>,
+    operator: Operator,
+    source: Source,
+    key: IdempotencyKey,
+    now: Now,
+    headers: HeaderMap,
+    body: Body<ConfirmBody>,
+) -> Outcome<Answer> {
     confirmed(state.0, operator, (source, key), now, headers, body).await
 }
 
-async fn confirmed(state: AppState, Operator(person): Operator, (Source(origin), IdempotencyKey(key)): (Source, IdempotencyKey), Now(now): Now, headers: HeaderMap, Body(body): Body<ConfirmBody>) -> Outcome<Answer> {
+async fn confirmed(
+    state: AppState,
+    Operator(person): Operator,
+    (Source(origin), IdempotencyKey(key)): (Source, IdempotencyKey),
+    Now(now): Now,
+    headers: HeaderMap,
+    Body(body): Body<ConfirmBody>,
+) -> Outcome<Answer> {
     let key = Keyed::bind(key, &origin.actor, "confirm-bank-transfer", &format!("{body:?}"));
     let home = person.user.account.as_ref().map(|account| account.id);
     let by = Confirmer { user: person.user.id, origin, key: home.zip(key) };
-    let (confirmed, replayed) = service::confirm(&state.pool, &body.into_transfer()?, &by, terms(&state), now).await?;
-    let wants_text = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.trim_start().starts_with("text/plain"));
+    let (confirmed, replayed) = confirmation::confirm(&state.pool, &body.into_transfer()?, &by, terms(&state), now).await?;
+    let wants_text = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.trim_start().starts_with("text/plain"));
     let answer = if wants_text { Answer::plain(lines(&confirmed)) } else { Answer::ok(confirmed.data).message(confirmed.message) };
     Ok(marked(answer, replayed))
 }
@@ -238,9 +278,23 @@ pub struct AdminResult {
 
 /// Sets an account's plan by hand: the only way to enterprise. Developers only.
 #[utoipa::path(post, path = "/billing/admin/accounts/{id}/plan", tag = "billing administration", request_body = SetPlanBody, params(("id" = i64, Path)), responses((status = 200, body = Envelope<AdminResult>)), security(("bearer" = [])))]
-async fn set_plan(State(state): State<AppState>, _: Developer, Source(origin): Source, Now(now): Now, Path(id): Path<i64>, Body(body): Body<SetPlanBody>) -> Outcome<Answer> {
-    let set = service::set_plan(&state.pool, AccountId(id), &body.plan_slug.0, &body.reason.0, days(state.config.grace_days), &origin, now).await?;
-    let message = format!("Account {id} has {} until {}; credits {} → {}.", body.plan_slug.0, set.started.subscription.current_period_end.format("%Y-%m-%d"), set.credits.0, set.credits.1);
+async fn set_plan(
+    State(state): State<AppState>,
+    _: Developer,
+    Source(origin): Source,
+    Now(now): Now,
+    Path(id): Path<i64>,
+    Body(body): Body<SetPlanBody>,
+) -> Outcome<Answer> {
+    let set = service::set_plan(&state.pool, AccountId(id), &body.plan_slug.0, &body.reason.0, days(state.config.grace_days), &origin, now)
+        .await?;
+    let message = format!(
+        "Account {id} has {} until {}; credits {} → {}.",
+        body.plan_slug.0,
+        set.started.subscription.current_period_end.format("%Y-%m-%d"),
+        set.credits.0,
+        set.credits.1
+    );
     let data = AdminResult { account_id: AccountId(id), status: set.status, plan: Some(body.plan_slug.0), credits: Some(set.credits.1) };
     Ok(Answer::ok(data).message(message))
 }
@@ -257,11 +311,20 @@ request_body! { Refused:
 
 /// Gives extra credits, or takes credits away.
 #[utoipa::path(post, path = "/billing/admin/accounts/{id}/credits", tag = "billing administration", request_body = AdjustBody, params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<crate::credits::model::Transaction>)), security(("bearer" = [])))]
-async fn adjust(State(state): State<AppState>, _: Operator, Source(origin): Source, IdempotencyKey(key): IdempotencyKey, Now(now): Now, Path(id): Path<i64>, Body(body): Body<AdjustBody>) -> Outcome<Answer> {
+async fn adjust(
+    State(state): State<AppState>,
+    _: Operator,
+    Source(origin): Source,
+    IdempotencyKey(key): IdempotencyKey,
+    Now(now): Now,
+    Path(id): Path<i64>,
+    Body(body): Body<AdjustBody>,
+) -> Outcome<Answer> {
     let amount = Credits::new(body.amount).ok().filter(|amount| *amount != Credits::ZERO);
     let amount = amount.ok_or_else(|| Problem::invalid_field("amount", "Give a whole number other than 0."))?;
     let key = Keyed::bind(key, &origin.actor, "adjust-credits", &format!("{id} {body:?}"));
-    let (transaction, replayed) = service::adjust_credits(&state.pool, AccountId(id), (amount, &body.reason.0), key.as_ref(), &origin, now).await?;
+    let (transaction, replayed) =
+        service::adjust_credits(&state.pool, AccountId(id), (amount, &body.reason.0), key.as_ref(), &origin, now).await?;
     Ok(marked(Answer::created(transaction), replayed))
 }
 
@@ -281,12 +344,27 @@ async fn suspend(state: State<AppState>, _: Operator, source: Source, now: Now, 
 
 /// Lets a suspended account go on.
 #[utoipa::path(post, path = "/billing/admin/accounts/{id}/reactivate", tag = "billing administration", request_body = ReasonBody, params(("id" = i64, Path)), responses((status = 200, body = Envelope<AdminResult>), (status = 409, body = ErrorBody, description = "illegal_move")), security(("bearer" = [])))]
-async fn reactivate(state: State<AppState>, _: Operator, source: Source, now: Now, id: Path<i64>, body: Body<ReasonBody>) -> Outcome<Answer> {
+async fn reactivate(
+    state: State<AppState>,
+    _: Operator,
+    source: Source,
+    now: Now,
+    id: Path<i64>,
+    body: Body<ReasonBody>,
+) -> Outcome<Answer> {
     moved(state.0, AccountEvent::Reactivated, source, now, id, body).await
 }
 
-async fn moved(state: AppState, event: AccountEvent, Source(origin): Source, Now(now): Now, Path(id): Path<i64>, Body(body): Body<ReasonBody>) -> Outcome<Answer> {
+async fn moved(
+    state: AppState,
+    event: AccountEvent,
+    Source(origin): Source,
+    Now(now): Now,
+    Path(id): Path<i64>,
+    Body(body): Body<ReasonBody>,
+) -> Outcome<Answer> {
     let account = AccountId(id);
-    let status = accounts::life::move_by_staff(&state.pool, account, (event, &body.reason.0), days(state.config.grace_days), &origin, now).await?;
+    let status =
+        accounts::life::move_by_staff(&state.pool, account, (event, &body.reason.0), days(state.config.grace_days), &origin, now).await?;
     Ok(Answer::ok(AdminResult { account_id: account, status, plan: None, credits: None }).message(format!("Account {id} is {status}.")))
 }

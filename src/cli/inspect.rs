@@ -35,7 +35,7 @@ pub(crate) async fn state(config: &Config, output: Output) -> Result<(), Failure
     let state = service::state(&database.pool).await;
     database.close().await;
     let state = state?;
-    output.judged(state.violations.is_empty(), &state, || text_of(&state));
+    output.either(&state, || text_of(&state));
     if state.violations.is_empty() { Ok(()) } else { Err(Failure::violated()) }
 }
 
@@ -46,13 +46,15 @@ pub(crate) async fn verify(config: &Config, output: Output) -> Result<(), Failur
     database.close().await;
     let violations = violations?;
     let report = serde_json::json!({ "ok": violations.is_empty(), "violations": violations });
-    output.judged(violations.is_empty(), &report, || laws_of(&violations));
+    output.either(&report, || laws_of(&violations));
     if violations.is_empty() { Ok(()) } else { Err(Failure::violated()) }
 }
 
 /// `igny8 openapi`.
 pub(crate) fn openapi(output: Output) -> Result<(), Failure> {
-    output.document(&document()?);
+    let document = document()?;
+    let json = document.to_pretty_json().map_err(|error| Failure::failed(error.to_string()))?;
+    output.either(&document, || json);
     Ok(())
 }
 

@@ -15,19 +15,9 @@ impl Output {
         Output { is_json }
     }
 
-    /// JSON where it was asked for, in the envelope that the API has too; else the text.
-    pub(crate) fn either(self, data: &impl Serialize, text: impl FnOnce() -> String) {
-        self.judged(true, data, text);
-    }
-
-    /// The same where the answer may be bad news.
-    pub(crate) fn judged(self, is_well: bool, data: &impl Serialize, text: impl FnOnce() -> String) {
-        if self.is_json { self.document(&serde_json::json!({ "success": is_well, "data": data })) } else { print(&text()) }
-    }
-
-    /// A JSON document as it is.
-    pub(crate) fn document(self, document: &impl Serialize) {
-        print(&serde_json::to_string_pretty(document).unwrap_or_else(|error| format!("{{\"success\": false, \"error\": \"{error}\"}}")));
+    /// JSON where it was asked for, else the text.
+    pub(crate) fn either(self, value: &impl Serialize, text: impl FnOnce() -> String) {
+        if self.is_json { print(&json(value)) } else { print(&text()) }
     }
 
     /// Text for people, who did not ask for JSON.
@@ -58,6 +48,10 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<I
         table.add_row(row);
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"success\": false, \"error\": \"{error}\"}}"))
 }
 
 fn print(text: &str) {

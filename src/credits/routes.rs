@@ -76,7 +76,12 @@ request_body! { Ignored:
 
 /// The ledger, newest first.
 #[utoipa::path(get, path = "/billing/credits/transactions", tag = "credits", params(CursorRequest, TransactionFilter), responses((status = 200, body = Page<Transaction>)), security(("bearer" = [])))]
-async fn transactions(State(state): State<AppState>, viewer: Viewer, page: CursorRequest, Query(filter): Query<TransactionFilter>) -> Outcome<Answer> {
+async fn transactions(
+    State(state): State<AppState>,
+    viewer: Viewer,
+    page: CursorRequest,
+    Query(filter): Query<TransactionFilter>,
+) -> Outcome<Answer> {
     let account = viewer.0.account.id;
     let filter = Filter { kind: filter.r#type, operation: filter.operation, from: filter.from, to: filter.to };
     let rows = match page.newer_than() {
@@ -105,7 +110,14 @@ request_body! { Refused:
 
 /// Sets what an operation costs from now on.
 #[utoipa::path(patch, path = "/billing/admin/credit-costs/{operation}", tag = "billing administration", request_body = CostBody, params(("operation" = Operation, Path)), responses((status = 200, body = Envelope<OperationCost>)), security(("bearer" = [])))]
-async fn set_cost(State(state): State<AppState>, _: Developer, Source(origin): Source, Now(now): Now, Path(operation): Path<String>, Body(body): Body<CostBody>) -> Outcome<Answer> {
+async fn set_cost(
+    State(state): State<AppState>,
+    _: Developer,
+    Source(origin): Source,
+    Now(now): Now,
+    Path(operation): Path<String>,
+    Body(body): Body<CostBody>,
+) -> Outcome<Answer> {
     let operation: Operation = operation.parse().map_err(|_| Problem::not_found())?;
     let cost = Credits::new(body.cost).ok().filter(|cost| (0..=1_000_000).contains(&cost.get()));
     let cost = cost.ok_or_else(|| Problem::invalid_field("cost", "Give a whole number from 0 to 1,000,000."))?;
@@ -156,7 +168,13 @@ pub struct Deducted {
 
 /// Spends credits. With an `Idempotency-Key` it can be sent again without spending twice.
 #[utoipa::path(post, path = "/billing/credits/deduct", tag = "credits", request_body = DeductBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<Deducted>), (status = 402, body = ErrorBody, description = "insufficient_credits, with required and available")), security(("bearer" = []), ("site_key" = [])))]
-async fn deduct(State(state): State<AppState>, spender: Spender, IdempotencyKey(key): IdempotencyKey, Now(now): Now, Body(body): Body<DeductBody>) -> Outcome<Answer> {
+async fn deduct(
+    State(state): State<AppState>,
+    spender: Spender,
+    IdempotencyKey(key): IdempotencyKey,
+    Now(now): Now,
+    Body(body): Body<DeductBody>,
+) -> Outcome<Answer> {
     let key = Keyed::bind(key, &spender.actor, "deduct", &format!("{body:?}"));
     let spend = Spend {
         operation: body.operation,
@@ -169,6 +187,8 @@ async fn deduct(State(state): State<AppState>, spender: Spender, IdempotencyKey(
     let answer = |transaction: Transaction| Answer::created(Deducted { balance: transaction.balance_after, transaction });
     Ok(match service::spend(&state.pool, spender.account.id, &spend, key.as_ref(), now).await? {
         Spent::New(transaction) => answer(transaction),
-        Spent::Replayed(transaction) => answer(transaction).header(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true")),
+        Spent::Replayed(transaction) => {
+            answer(transaction).header(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"))
+        }
     })
 }

@@ -123,7 +123,9 @@ mod tests {
 
     #[test]
     fn each_operation_costs_what_the_requirements_say() {
-        let cost = |operation: Operation, quantity: i64| price(operation, Quantity::new(quantity).unwrap(), operation.default_cost()).unwrap().get();
+        let cost = |operation: Operation, quantity: i64| {
+            price(operation, Quantity::new(quantity).unwrap(), operation.default_cost()).unwrap().get()
+        };
         assert_eq!(cost(Operation::Clustering, 1), 10);
         assert_eq!(cost(Operation::IdeaGeneration, 3), 6);
         assert_eq!(cost(Operation::ImageGeneration, 2), 10);

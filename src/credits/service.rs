@@ -103,7 +103,14 @@ pub async fn quote(pool: &PgPool, account: AccountId, operation: Operation, quan
 }
 
 /// Opens a new account's ledger with its plan's credits (A2).
-pub async fn seed_in(connection: &mut PgConnection, account: AccountId, period_seq: i32, plan: &Plan, actor: &str, now: Timestamp) -> Result<(), StoreError> {
+pub async fn seed_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    period_seq: i32,
+    plan: &Plan,
+    actor: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     store::insert_balance(connection, account).await?;
     let Ok(Some(moved)) = Pools::EMPTY.grant_plan(plan.credits_per_month) else { return Ok(()) };
     let entry = NewEntry {
@@ -134,7 +141,14 @@ pub struct Reset {
 
 /// Resets the plan pool for a period: what is left expires, then the plan's credits are granted (B2, B3). Two ledger rows,
 /// never an absolute write; extra credits stay.
-pub async fn reset_in(connection: &mut PgConnection, account: AccountId, period_seq: i32, plan: &Plan, actor: &str, now: Timestamp) -> Result<Reset, CreditError> {
+pub async fn reset_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    period_seq: i32,
+    plan: &Plan,
+    actor: &str,
+    now: Timestamp,
+) -> Result<Reset, CreditError> {
     let mut pools = store::lock_balance(connection, account).await?.ok_or(CreditError::NoBalance)?;
     let before = pools.total();
     let metadata = json!({"plan_slug": plan.slug, "period": period_seq});
@@ -151,19 +165,30 @@ pub async fn reset_in(connection: &mut PgConnection, account: AccountId, period_
         key: None,
     };
     if let Some(moved) = pools.expire_plan()? {
-        store::append_entry(connection, entry(TransactionKind::Expiry, moved, "Unused credits of the period before".to_owned()), now).await?;
+        store::append_entry(connection, entry(TransactionKind::Expiry, moved, "Unused credits of the period before".to_owned()), now)
+            .await?;
         pools = moved.after;
     }
     let mut grant = None;
     if let Some(moved) = pools.grant_plan(plan.credits_per_month)? {
-        grant = Some(store::append_entry(connection, entry(TransactionKind::Subscription, moved, format!("Credits from {}", plan.name)), now).await?);
+        grant = Some(
+            store::append_entry(connection, entry(TransactionKind::Subscription, moved, format!("Credits from {}", plan.name)), now)
+                .await?,
+        );
         pools = moved.after;
     }
     Ok(Reset { before, after: pools.total(), grant })
 }
 
 /// Moves an account's credits by staff's hand: up into the extra pool, down in the order of spending. Audited.
-pub async fn adjust_in(connection: &mut PgConnection, account: AccountId, amount: Credits, reason: &str, origin: &audit::model::Origin, now: Timestamp) -> Result<(Credits, Transaction), CreditError> {
+pub async fn adjust_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    amount: Credits,
+    reason: &str,
+    origin: &audit::model::Origin,
+    now: Timestamp,
+) -> Result<(Credits, Transaction), CreditError> {
     let pools = store::lock_balance(connection, account).await?.ok_or(CreditError::NoBalance)?;
     let entry = NewEntry {
         account,
@@ -192,7 +217,14 @@ pub async fn adjust_in(connection: &mut PgConnection, account: AccountId, amount
 }
 
 /// Sets what an operation costs from now on. Audited.
-pub async fn set_cost(pool: &PgPool, operation: Operation, cost: Credits, reason: &str, origin: &audit::model::Origin, now: Timestamp) -> Result<(), StoreError> {
+pub async fn set_cost(
+    pool: &PgPool,
+    operation: Operation,
+    cost: Credits,
+    reason: &str,
+    origin: &audit::model::Origin,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let mut tx = db::begin(pool).await?;
     let before = store::upsert_cost(&mut tx, operation, cost, now).await?;
     let record = audit::model::Entry {

@@ -34,7 +34,9 @@ pub struct NewEntry<'a> {
 
 /// Opens an account's balance at nothing.
 pub async fn insert_balance(connection: &mut PgConnection, account: AccountId) -> Result<(), StoreError> {
-    sqlx::query!("insert into credit_balances (account_id, plan_credits, extra_credits, last_seq) values ($1, 0, 0, 0)", account.0).execute(connection).await?;
+    sqlx::query!("insert into credit_balances (account_id, plan_credits, extra_credits, last_seq) values ($1, 0, 0, 0)", account.0)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -65,7 +67,8 @@ pub async fn find_balance(executor: impl PgExecutor<'_>, account: AccountId) -> 
 /// Moves the balance and writes the entry that explains it, in one statement. The balance must be locked.
 pub async fn append_entry(connection: &mut PgConnection, entry: NewEntry<'_>, now: Timestamp) -> Result<Transaction, StoreError> {
     let after = entry.moved.after;
-    let (operation, quantity, unit_cost) = entry.work.map_or((None, None, None), |(operation, quantity, cost)| (Some(operation), Some(quantity), Some(cost)));
+    let (operation, quantity, unit_cost) =
+        entry.work.map_or((None, None, None), |(operation, quantity, cost)| (Some(operation), Some(quantity), Some(cost)));
     let transaction = sqlx::query_as!(
         Transaction,
         r#"
@@ -105,7 +108,11 @@ pub async fn append_entry(connection: &mut PgConnection, entry: NewEntry<'_>, no
 }
 
 /// The entry that a key made, with the hash of its input.
-pub async fn find_by_key(connection: &mut PgConnection, account: AccountId, key: &str) -> Result<Option<(Transaction, Vec<u8>)>, StoreError> {
+pub async fn find_by_key(
+    connection: &mut PgConnection,
+    account: AccountId,
+    key: &str,
+) -> Result<Option<(Transaction, Vec<u8>)>, StoreError> {
     let row = sqlx::query!(
         r#"
         select seq, kind as "kind: TransactionKind", amount as "amount!: Credits", balance_after as "balance_after!: Credits",
@@ -148,7 +155,13 @@ pub struct Filter {
 }
 
 /// Entries older than a number, newest first.
-pub async fn list_older(executor: impl PgExecutor<'_>, account: AccountId, filter: &Filter, older_than: Option<i64>, limit: i64) -> Result<Vec<Transaction>, StoreError> {
+pub async fn list_older(
+    executor: impl PgExecutor<'_>,
+    account: AccountId,
+    filter: &Filter,
+    older_than: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Transaction>, StoreError> {
     let rows = sqlx::query_as!(
         Transaction,
         r#"
@@ -173,7 +186,13 @@ pub async fn list_older(executor: impl PgExecutor<'_>, account: AccountId, filte
 }
 
 /// Entries newer than a number, oldest first.
-pub async fn list_newer(executor: impl PgExecutor<'_>, account: AccountId, filter: &Filter, newer_than: i64, limit: i64) -> Result<Vec<Transaction>, StoreError> {
+pub async fn list_newer(
+    executor: impl PgExecutor<'_>,
+    account: AccountId,
+    filter: &Filter,
+    newer_than: i64,
+    limit: i64,
+) -> Result<Vec<Transaction>, StoreError> {
     let rows = sqlx::query_as!(
         Transaction,
         r#"
@@ -218,15 +237,25 @@ pub async fn count_entries(executor: impl PgExecutor<'_>, account: AccountId, fi
 
 /// Credits per unit of an operation; the built-in default where the table has no row.
 pub async fn unit_cost(executor: impl PgExecutor<'_>, operation: Operation) -> Result<i64, StoreError> {
-    let cost = sqlx::query_scalar!("select cost from credit_costs where operation = $1", operation.as_str()).fetch_optional(executor).await?;
+    let cost =
+        sqlx::query_scalar!("select cost from credit_costs where operation = $1", operation.as_str()).fetch_optional(executor).await?;
     Ok(cost.unwrap_or(operation.default_cost()))
 }
 
 /// Every operation with its price.
 pub async fn list_costs(executor: impl PgExecutor<'_>) -> Result<Vec<OperationCost>, StoreError> {
-    let rows = sqlx::query!(r#"select operation as "operation: Operation", cost as "cost: Credits" from credit_costs"#).fetch_all(executor).await?;
-    let priced = |operation: Operation| rows.iter().find(|row| row.operation == operation).map_or(Credits::new(operation.default_cost()).unwrap_or_default(), |row| row.cost);
-    Ok(Operation::ALL.iter().map(|operation| OperationCost { operation: *operation, unit: operation.unit(), cost: priced(*operation) }).collect())
+    let rows = sqlx::query!(r#"select operation as "operation: Operation", cost as "cost: Credits" from credit_costs"#)
+        .fetch_all(executor)
+        .await?;
+    let priced = |operation: Operation| {
+        rows.iter()
+            .find(|row| row.operation == operation)
+            .map_or(Credits::new(operation.default_cost()).unwrap_or_default(), |row| row.cost)
+    };
+    Ok(Operation::ALL
+        .iter()
+        .map(|operation| OperationCost { operation: *operation, unit: operation.unit(), cost: priced(*operation) })
+        .collect())
 }
 
 /// Sets the price of an operation. Gives the price before, where there was a row.

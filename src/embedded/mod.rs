@@ -101,10 +101,7 @@ impl PrivatePostgres {
         let began = instant();
         let deadline = began + Duration::from_secs(START_SECONDS_MAX);
         let place = Place::prepare(&settings.data_dir, settings.durability)?;
-        let mut report = StartReport {
-            fallback_dir: place.is_fallback.then(|| place.base.clone()),
-            ..StartReport::default()
-        };
+        let mut report = StartReport { fallback_dir: place.is_fallback.then(|| place.base.clone()), ..StartReport::default() };
         let cluster = Cluster { place, durability: settings.durability };
 
         // One starter at a time; the lock falls with the file, also when we are killed.
@@ -174,10 +171,7 @@ impl PrivatePostgres {
 const POLL: Duration = Duration::from_millis(5);
 
 /// Readings for deadlines and durations.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "how long a process takes is real time, never the application's clock"
-)]
+#[allow(clippy::disallowed_methods, reason = "how long a process takes is real time, never the application's clock")]
 fn instant() -> Instant {
     Instant::now()
 }
@@ -186,9 +180,7 @@ fn instant() -> Instant {
 fn percent_encoded(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, &byte| {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' => {
-                text.push(char::from(byte))
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' => text.push(char::from(byte)),
             // Writing into a String cannot fail.
             _ => _ = write!(text, "%{byte:02X}"),
         }

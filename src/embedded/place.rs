@@ -88,19 +88,11 @@ pub(super) fn command_as(account: Option<Account>, program: impl AsRef<OsStr>) -
         command.env_remove(name);
     }
     // A group of its own: Ctrl-C in the terminal must not stop the server under a draining application.
-    command
-        .current_dir("/")
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.current_dir("/").process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "not read, only kept from the child: they would redirect the server"
-)]
+#[expect(clippy::disallowed_methods, reason = "not read, only kept from the child: they would redirect the server")]
 fn postgres_variables() -> impl Iterator<Item = OsString> {
     std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_bytes().starts_with(b"PG"))
 }
@@ -153,11 +145,7 @@ impl Place {
 
 /// A directory where a cluster was already made stays the choice, whatever the permissions around it have become: a
 /// switch would look like lost data. Disposable data cannot be missed, so there what works comes first.
-fn choose_as_root(
-    wanted: &Path,
-    usual: Account,
-    durability: Durability,
-) -> Result<(PathBuf, Option<Account>), EmbeddedError> {
+fn choose_as_root(wanted: &Path, usual: Account, durability: Durability) -> Result<(PathBuf, Option<Account>), EmbeddedError> {
     let elsewhere = PathBuf::from(format!("/var/lib/igny8-{}", short_hash(wanted)));
     let account_of = |dir: &Path| Account::owning(dir).unwrap_or(usual);
     let base = if durability == Durability::Durable && holds_cluster(wanted) {
@@ -212,8 +200,7 @@ fn make_dir(dir: &Path) -> Result<(), EmbeddedError> {
 fn own(dir: &Path, account: Option<Account>) -> Result<(), EmbeddedError> {
     let doing = || format!("take over {}", dir.display());
     let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY;
-    let open =
-        OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(dir).doing(doing)?;
+    let open = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(dir).doing(doing)?;
     let owner = open.metadata().doing(doing)?.uid();
     if owner != geteuid().as_raw() && account.is_none_or(|account| account.uid != owner) {
         return Err(EmbeddedError::OtherOwner { dir: dir.to_path_buf(), owner });

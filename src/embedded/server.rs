@@ -38,13 +38,8 @@ const ALWAYS: [&str; 6] = [
     "log_timezone=UTC",
 ];
 const DURABLE: [&str; 2] = ["max_connections=200", "shared_buffers=128MB"];
-const DISPOSABLE: [&str; 5] = [
-    "max_connections=300",
-    "shared_buffers=256MB",
-    "fsync=off",
-    "synchronous_commit=off",
-    "full_page_writes=off",
-];
+const DISPOSABLE: [&str; 5] =
+    ["max_connections=300", "shared_buffers=256MB", "fsync=off", "synchronous_commit=off", "full_page_writes=off"];
 
 /// What runs on the cluster right now.
 pub(super) enum Found {
@@ -80,9 +75,7 @@ impl Cluster {
                 }
             }
             if instant() >= deadline {
-                return Err(EmbeddedError::Start(
-                    "a server on this directory is neither ready nor gone".to_owned(),
-                ));
+                return Err(EmbeddedError::Start("a server on this directory is neither ready nor gone".to_owned()));
             }
             thread::sleep(POLL);
         }
@@ -102,8 +95,7 @@ impl Cluster {
         deadline: Instant,
         report: &mut StartReport,
     ) -> Result<u32, EmbeddedError> {
-        let made_by =
-            fs::read_to_string(self.data().join("PG_VERSION")).ok().and_then(|text| text.trim().parse().ok());
+        let made_by = fs::read_to_string(self.data().join("PG_VERSION")).ok().and_then(|text| text.trim().parse().ok());
         let server = binaries::find(made_by, bin_dir, self.place.account)?;
         if made_by.is_none() {
             let began = instant();
@@ -161,9 +153,7 @@ impl Cluster {
             let _ = clear();
             let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(if words.contains("could not look up effective user ID") {
-                EmbeddedError::UnknownUid(
-                    self.place.account.map_or(geteuid().as_raw(), |account| account.uid),
-                )
+                EmbeddedError::UnknownUid(self.place.account.map_or(geteuid().as_raw(), |account| account.uid))
             } else {
                 EmbeddedError::Initdb(words)
             });
@@ -212,8 +202,7 @@ impl Cluster {
     fn open_log(&self) -> Result<File, EmbeddedError> {
         let path = self.place.base.join("log");
         if fs::symlink_metadata(&path).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
-            fs::rename(&path, self.place.base.join("log.old"))
-                .doing(|| "set the old log aside".to_owned())?;
+            fs::rename(&path, self.place.base.join("log.old")).doing(|| "set the old log aside".to_owned())?;
         }
         self.place.open("log")
     }

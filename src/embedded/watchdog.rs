@@ -45,15 +45,9 @@ impl Cluster {
         if !made.success() {
             return Err(EmbeddedError::Start(format!("mkfifo ended with {made}")));
         }
-        let lock = self
-            .lock("watchdog.lock")?
-            .ok_or_else(|| EmbeddedError::Start("a second watchdog".to_owned()))?;
+        let lock = self.lock("watchdog.lock")?.ok_or_else(|| EmbeddedError::Start("a second watchdog".to_owned()))?;
         let mut shell = command_as(self.place.account, "sh");
-        shell
-            .args(["-c", WATCHDOG, "pg-watchdog"])
-            .arg(self.fifo())
-            .arg(pid.to_string())
-            .arg(self.pid_file());
+        shell.args(["-c", WATCHDOG, "pg-watchdog"]).arg(self.fifo()).arg(pid.to_string()).arg(self.pid_file());
         reap(shell.stdin(lock).spawn().doing(|| "run the watchdog".to_owned())?);
         loop {
             match open_to_hold(&self.fifo()) {

@@ -8,9 +8,9 @@ use crate::{
     accounts::registration::Registration,
     audit::model::Origin,
     auth::{
-        model::{Device, Email, Line, Password, ProfileChange, Stay, Visit},
+        model::{Device, Email, Line, Password, Stay, Visit},
         passwords::NewPassword,
-        store::update_profile,
+        users::{model::ProfileChange, store::update_profile},
     },
     ids::PaymentMethod,
     state::AppState,
@@ -33,7 +33,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Registration and login.
 pub fn sign_in() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(register)).routes(routes!(log_in))
+    OpenApiRouter::new().routes(routes!(register)).routes(routes!(log_in)).routes(routes!(restore))
 }
 
 /// Who am I?
@@ -122,7 +122,13 @@ impl Register {
     (status = 429, body = ErrorBody, description = "throttled"),
     (status = 503, body = ErrorBody, description = "no_signup_plan, try_again"),
 ))]
-async fn register(State(state): State<AppState>, Now(now): Now, Source(origin): Source, headers: HeaderMap, Body(form): Body<Register>) -> Outcome<Answer> {
+async fn register(
+    State(state): State<AppState>,
+    Now(now): Now,
+    Source(origin): Source,
+    headers: HeaderMap,
+    Body(form): Body<Register>,
+) -> Outcome<Answer> {
     count_address(&state, &form.email)?;
     let registration = form.registration(device(&origin, &headers));
     let welcome = service::register(state.desk(), registration, &origin, now).await?;
@@ -137,7 +143,13 @@ async fn register(State(state): State<AppState>, Now(now): Now, Source(origin): 
     (status = 429, body = ErrorBody, description = "throttled"),
     (status = 503, body = ErrorBody, description = "try_again"),
 ))]
-async fn log_in(State(state): State<AppState>, Now(now): Now, Source(origin): Source, headers: HeaderMap, Body(form): Body<LogIn>) -> Outcome<Answer> {
+async fn log_in(
+    State(state): State<AppState>,
+    Now(now): Now,
+    Source(origin): Source,
+    headers: HeaderMap,
+    Body(form): Body<LogIn>,
+) -> Outcome<Answer> {
     count_address(&state, &form.email)?;
     let stay = if form.remember_me.unwrap_or(false) { Stay::Remembered } else { Stay::Usual };
     let visit = Visit { stay, device: device(&origin, &headers) };
@@ -162,7 +174,12 @@ async fn show_me(SignedIn(person): SignedIn) -> Outcome<Answer> {
     (status = 401, body = ErrorBody, description = "authentication_required, token_invalid, token_expired, token_revoked"),
     (status = 403, body = ErrorBody, description = "session_not_allowed, site_key_not_allowed"),
 ))]
-async fn change_me(State(state): State<AppState>, Now(now): Now, SignedIn(person): SignedIn, Body(form): Body<ChangeMe>) -> Outcome<Answer> {
+async fn change_me(
+    State(state): State<AppState>,
+    Now(now): Now,
+    SignedIn(person): SignedIn,
+    Body(form): Body<ChangeMe>,
+) -> Outcome<Answer> {
     let text = |line: Option<Line<150>>| line.map(|line| line.0);
     let change = ProfileChange { first_name: text(form.first_name), last_name: text(form.last_name), username: text(form.username) };
     if change.username.as_deref() == Some("") {
@@ -182,4 +199,34 @@ fn count_address(state: &AppState, email: &Email) -> Outcome<()> {
 fn device(origin: &Origin, headers: &HeaderMap) -> Device {
     let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("");
     Device::new(origin.client_address.as_deref(), user_agent)
+}
+
+crate::request_body! { Ignored:
+    /// Who takes his account back.
+    pub struct RestoreBody {
+        /// An owner's address.
+        email: Email,
+        /// His password.
+        password: Password,
+    }
+}
+
+/// Takes a deleted account back, by an owner's address and password: no token of a deleted account opens anything.
+#[utoipa::path(post, path = "/account/restore", tag = "account", request_body = RestoreBody, responses(
+    (status = 200, body = Envelope<Restored>),
+    (status = 401, body = ErrorBody, description = "invalid_credentials"),
+    (status = 404, body = ErrorBody, description = "not_found: the account is not deleted"),
+    (status = 409, body = ErrorBody, description = "not_restorable"),
+))]
+async fn restore(State(state): State<AppState>, Now(now): Now, Source(origin): Source, Body(body): Body<RestoreBody>) -> Outcome<Answer> {
+    count_address(&state, &body.email)?;
+    service::restore(state.desk(), (&body.email, &body.password), &origin, now).await?;
+    Ok(Answer::ok(Restored { restored: true }).message("The account is back; sign in."))
+}
+
+/// An account that is back.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Restored {
+    /// Always true.
+    pub restored: bool,
 }

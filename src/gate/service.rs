@@ -7,12 +7,13 @@ use super::{
 };
 use crate::{
     accounts::{
+        life::{self, AccountError},
         registration::Registration,
         service::{RegistrationError, prepare, register_in},
     },
     audit::model::Origin,
     auth::{
-        model::{Email, Opened, Password, Visit},
+        model::{Email, Opened, Password, Role, Visit},
         service::{Desk, LoginError, Proof, log_in_in, prove},
     },
     clock::Timestamp,
@@ -136,4 +137,26 @@ pub fn admit(principal: &Principal) -> Result<(), NotAdmitted> {
         Principal::Site(site) if !site.site_is_active => Err(NotAdmitted::SiteInactive),
         Principal::Site(_) | Principal::Person(_) => Ok(()),
     }
+}
+
+/// Why an account was not taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// Address and password.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// He is not an owner of the account.
+    #[error("only an owner restores an account")]
+    NotOwner,
+    /// The account.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+}
+
+/// Takes a deleted account back (H). By address and password, because no token of a deleted account opens anything.
+pub async fn restore(desk: Desk<'_>, (email, password): (&Email, &Password), origin: &Origin, now: Timestamp) -> Result<(), RestoreError> {
+    let holder = prove(desk, email, password).await?.holder();
+    let account = holder.account.filter(|_| holder.role.includes(Role::Owner)).ok_or(RestoreError::NotOwner)?;
+    let origin = Origin { actor: format!("user:{}", holder.user), ..origin.clone() };
+    Ok(life::restore(desk.pool, account, &origin, now).await?)
 }

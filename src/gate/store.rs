@@ -139,7 +139,13 @@ macro_rules! account_columns {
 }
 
 /// The person behind a session, as he stands at `now`; nobody when session, user or account is over.
-pub async fn find_person(executor: impl PgExecutor<'_>, session: SessionId, user: UserId, grace: TimeDelta, now: Timestamp) -> Result<Option<Person>, StoreError> {
+pub async fn find_person(
+    executor: impl PgExecutor<'_>,
+    session: SessionId,
+    user: UserId,
+    grace: TimeDelta,
+    now: Timestamp,
+) -> Result<Option<Person>, StoreError> {
     let row = sqlx::query!(
         r#"
         select u.user_id as "user_id: UserId", u.email, u.username, u.first_name, u.last_name, u.role as "role: Role", u.is_superuser,
@@ -193,7 +199,12 @@ pub async fn find_person(executor: impl PgExecutor<'_>, session: SessionId, user
 
 /// The site behind a key's hash, with its account as it stands at `now`; also when the key opens nothing any more, which
 /// is for the rules to say.
-pub async fn find_site_of_key_hash(pool: &PgPool, key_sha256: &[u8; 32], grace: TimeDelta, now: Timestamp) -> Result<Option<KeyRecord>, StoreError> {
+pub async fn find_site_of_key_hash(
+    pool: &PgPool,
+    key_sha256: &[u8; 32],
+    grace: TimeDelta,
+    now: Timestamp,
+) -> Result<Option<KeyRecord>, StoreError> {
     let row = sqlx::query!(
         r#"
         select k.site_key_id as "key: SiteKeyId", k.revoked_at, k.expires_at, k.last_used_at,
@@ -245,7 +256,13 @@ pub async fn find_site_of_key_hash(pool: &PgPool, key_sha256: &[u8; 32], grace: 
 
 /// Notes that a key was used at `now`, unless a use after `noted_before` is noted already. Of many at once one writes, and
 /// the others don't wait for it.
-pub async fn mark_key_used(pool: &PgPool, account: AccountId, key: SiteKeyId, noted_before: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+pub async fn mark_key_used(
+    pool: &PgPool,
+    account: AccountId,
+    key: SiteKeyId,
+    noted_before: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
         update site_keys set last_used_at = $4

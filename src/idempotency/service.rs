@@ -30,6 +30,12 @@ pub async fn recall_in(connection: &mut PgConnection, account: AccountId, keyed:
 }
 
 /// Keeps the first answer in the transaction of its effect.
-pub async fn remember_in(connection: &mut PgConnection, account: AccountId, keyed: &Keyed, first: &FirstAnswer, now: Timestamp) -> Result<(), StoreError> {
+pub async fn remember_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    keyed: &Keyed,
+    first: &FirstAnswer,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     store::insert_key(connection, account, keyed, first, now).await
 }

@@ -22,14 +22,24 @@ pub async fn lock_key(connection: &mut PgConnection, account: AccountId, key: &s
 
 /// The first answer to a key.
 pub async fn find_key(connection: &mut PgConnection, account: AccountId, key: &str) -> Result<Option<Stored>, StoreError> {
-    let row = sqlx::query!("select input_hash, status, answer from idempotency_keys where account_id = $1 and idempotency_key = $2", account.0, key)
-        .fetch_optional(connection)
-        .await?;
+    let row = sqlx::query!(
+        "select input_hash, status, answer from idempotency_keys where account_id = $1 and idempotency_key = $2",
+        account.0,
+        key
+    )
+    .fetch_optional(connection)
+    .await?;
     Ok(row.map(|row| Stored { input_hash: row.input_hash, first: FirstAnswer { status: row.status, answer: row.answer } }))
 }
 
 /// Keeps the first answer.
-pub async fn insert_key(connection: &mut PgConnection, account: AccountId, keyed: &Keyed, first: &FirstAnswer, now: Timestamp) -> Result<(), StoreError> {
+pub async fn insert_key(
+    connection: &mut PgConnection,
+    account: AccountId,
+    keyed: &Keyed,
+    first: &FirstAnswer,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into idempotency_keys (account_id, idempotency_key, input_hash, status, answer, created_at) values ($1, $2, $3, $4, $5, $6)",
         account.0,

@@ -117,7 +117,8 @@ impl<'de> Deserialize<'de> for Features {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let features = Vec::<String>::deserialize(deserializer)?;
         let is_word = |feature: &String| {
-            (1..=FEATURE_CHARS_MAX).contains(&feature.len()) && feature.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            (1..=FEATURE_CHARS_MAX).contains(&feature.len())
+                && feature.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         };
         if features.len() > FEATURES_MAX {
             return Err(D::Error::custom(format!("name at most {FEATURES_MAX} features")));

@@ -81,7 +81,15 @@ mod tests {
             throttle_factor: 2,
         };
         let (created_at, updated_at) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-        PlanRecord { plan, own_credits_per_month: Some(1_000), included_credits: 750, assignment, throttle_factor: 2, created_at, updated_at }
+        PlanRecord {
+            plan,
+            own_credits_per_month: Some(1_000),
+            included_credits: 750,
+            assignment,
+            throttle_factor: 2,
+            created_at,
+            updated_at,
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Edits plans, with a reason and a trace; seeds what is missing; says which plan a signup gets.
+//! Edits plans, with a reason and a trace; says which plan a signup gets.
 
 use super::{
     model::{Assignment, FALLBACK_PLAN, Plan, PlanEdit, PlanRecord, TRIAL_PLAN},
@@ -74,18 +74,6 @@ pub async fn change(pool: &PgPool, order: &EditOrder<'_>, now: Timestamp) -> Res
         audit::service::record_in(&mut tx, order.origin, &entry).await?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(after)
-    })
-    .await
-}
-
-/// Adds what is missing of the reference data; what exists is left as it is. Returns how many plans there are now.
-pub async fn seed(pool: &PgPool) -> Result<i64, StoreError> {
-    retried(|| async move {
-        let mut tx = begin(pool).await?;
-        store::insert_seed(&mut tx).await?;
-        let count = store::count_plans(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(count)
     })
     .await
 }

@@ -11,9 +11,6 @@ use crate::{
 use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
-/// What the migration seeds; every statement of it leaves alone what exists.
-const SEED: &str = include_str!("../../migrations/0009_seed.sql");
-
 struct PlanRow {
     id: PlanId,
     slug: String,
@@ -152,10 +149,4 @@ pub async fn update_plan(connection: &mut PgConnection, record: &PlanRecord) -> 
     .execute(connection)
     .await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound.into()) }
-}
-
-/// Runs the seeding migration's statements again. They stand in one place, and a checked query holds only one statement.
-pub async fn insert_seed(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::raw_sql(SEED).execute(connection).await?;
-    Ok(())
 }

@@ -67,14 +67,17 @@ mod tests {
         let seen = Role::ALL.iter().map(|role| (*role, sight_of(*role, UserId(7)))).collect::<Vec<_>>();
 
         let granted = Sight::GrantedTo(UserId(7));
-        assert_eq!(seen, [
-            (Role::Viewer, granted),
-            (Role::Editor, granted),
-            (Role::Admin, Sight::All),
-            (Role::Owner, Sight::All),
-            (Role::Developer, Sight::All),
-            (Role::SystemBot, granted),
-        ]);
+        assert_eq!(
+            seen,
+            [
+                (Role::Viewer, granted),
+                (Role::Editor, granted),
+                (Role::Admin, Sight::All),
+                (Role::Owner, Sight::All),
+                (Role::Developer, Sight::All),
+                (Role::SystemBot, granted),
+            ]
+        );
     }
 
     #[test]

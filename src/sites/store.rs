@@ -81,7 +81,12 @@ pub async fn lock_site(connection: &mut PgConnection, account: AccountId, sight:
 }
 
 /// A deleted site that can still be restored at `now`, locked until the transaction ends.
-pub async fn lock_deleted_site(connection: &mut PgConnection, account: AccountId, site: SiteId, now: Timestamp) -> Result<Option<Site>, StoreError> {
+pub async fn lock_deleted_site(
+    connection: &mut PgConnection,
+    account: AccountId,
+    site: SiteId,
+    now: Timestamp,
+) -> Result<Option<Site>, StoreError> {
     let site = sqlx::query_as!(
         Site,
         r#"
@@ -120,7 +125,14 @@ pub async fn list_slugs_like(connection: &mut PgConnection, account: AccountId, 
 }
 
 /// Adds a site. The constraint `sites_slug_key` refuses a word that another living site has.
-pub async fn insert_site(connection: &mut PgConnection, account: AccountId, name: &str, slug: &str, url: Option<&str>, now: Timestamp) -> Result<Site, StoreError> {
+pub async fn insert_site(
+    connection: &mut PgConnection,
+    account: AccountId,
+    name: &str,
+    slug: &str,
+    url: Option<&str>,
+    now: Timestamp,
+) -> Result<Site, StoreError> {
     let site = sqlx::query_as!(
         Site,
         r#"
@@ -140,7 +152,13 @@ pub async fn insert_site(connection: &mut PgConnection, account: AccountId, name
 }
 
 /// Lets a user see a site.
-pub async fn insert_access(connection: &mut PgConnection, account: AccountId, site: SiteId, user: UserId, now: Timestamp) -> Result<(), StoreError> {
+pub async fn insert_access(
+    connection: &mut PgConnection,
+    account: AccountId,
+    site: SiteId,
+    user: UserId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into site_access (account_id, site_id, user_id, granted_at) values ($1, $2, $3, $4) on conflict do nothing",
         account.0,
@@ -154,7 +172,13 @@ pub async fn insert_access(connection: &mut PgConnection, account: AccountId, si
 }
 
 /// Writes what an edit changes; the site is locked.
-pub async fn update_site(connection: &mut PgConnection, account: AccountId, site: SiteId, edit: &SiteEdit, now: Timestamp) -> Result<Site, StoreError> {
+pub async fn update_site(
+    connection: &mut PgConnection,
+    account: AccountId,
+    site: SiteId,
+    edit: &SiteEdit,
+    now: Timestamp,
+) -> Result<Site, StoreError> {
     let url = edit.url.as_ref().map(|url| url.0.as_deref());
     let site = sqlx::query_as!(
         Site,

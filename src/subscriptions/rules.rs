@@ -1,7 +1,11 @@
 //! What a payment buys: B2 or B3.
 
 use super::model::{PeriodKind, SubscriptionStatus};
-use crate::{clock::Timestamp, ids::PlanId, period::{BillingCycle, Period}};
+use crate::{
+    clock::Timestamp,
+    ids::PlanId,
+    period::{BillingCycle, Period},
+};
 
 /// Whether the account still holds what it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +83,10 @@ mod tests {
         let end = start() + days(30);
         for now in [start(), start() + days(29), end - MICRO, end, end + MICRO, end + days(3)] {
             let bought = buy(SubscriptionStatus::Active, Hold::Kept, 3, now);
-            assert_eq!((bought.kind, bought.period.starts_at, bought.period.ends_at, bought.lapsed_from), (PeriodKind::Renewal, end, end + days(30), None));
+            assert_eq!(
+                (bought.kind, bought.period.starts_at, bought.period.ends_at, bought.lapsed_from),
+                (PeriodKind::Renewal, end, end + days(30), None)
+            );
         }
     }
 

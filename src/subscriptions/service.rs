@@ -16,11 +16,25 @@ use crate::{
 use sqlx::PgConnection;
 
 /// Starts a new account's trial (B1). Gives the period's number.
-pub async fn start_trial_in(connection: &mut PgConnection, account: AccountId, plan: &Plan, trial_days: u16, now: Timestamp) -> Result<i32, StoreError> {
+pub async fn start_trial_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    plan: &Plan,
+    trial_days: u16,
+    now: Timestamp,
+) -> Result<i32, StoreError> {
     let period = Period::trial(trial_days, now);
     let state = NewState { plan: plan.id, status: SubscriptionStatus::Trialing, payment_method: None, external_payment_id: None, period };
     store::put_subscription(connection, account, &state, now).await?;
-    let new = NewPeriod { kind: PeriodKind::Trial, plan: plan.id, price: Money::ZERO, credits: plan.credits_per_month, period, lapsed_from: None, payment: None };
+    let new = NewPeriod {
+        kind: PeriodKind::Trial,
+        plan: plan.id,
+        price: Money::ZERO,
+        credits: plan.credits_per_month,
+        period,
+        lapsed_from: None,
+        payment: None,
+    };
     store::insert_period(connection, account, &new, now).await
 }
 
@@ -57,7 +71,8 @@ pub async fn apply_payment_in(
     paid: &Paid,
     now: Timestamp,
 ) -> Result<Started, StoreError> {
-    let running = before.map(|locked| Running { plan: locked.plan, status: locked.subscription.status, period: locked.subscription.period() });
+    let running =
+        before.map(|locked| Running { plan: locked.plan, status: locked.subscription.status, period: locked.subscription.period() });
     let bought = rules::purchase(running, hold, plan.id, plan.billing_cycle, now);
     if bought.kind == PeriodKind::Activation {
         store::close_periods(connection, account, now).await?;
@@ -84,13 +99,27 @@ pub async fn apply_payment_in(
 }
 
 /// Starts a period by a developer's hand (A3), or for a system account: now, one cycle long, nothing paid.
-pub async fn start_manual_in(connection: &mut PgConnection, account: AccountId, before: Option<&Locked>, plan: &Plan, now: Timestamp) -> Result<Started, StoreError> {
+pub async fn start_manual_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    before: Option<&Locked>,
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<Started, StoreError> {
     store::close_periods(connection, account, now).await?;
     let period = Period::starting(plan.billing_cycle, now);
     let lapsed_from = before.map(|locked| locked.subscription.current_period_end).filter(|end| *end < now);
     let state = NewState { plan: plan.id, status: SubscriptionStatus::Active, payment_method: None, external_payment_id: None, period };
     let subscription = store::put_subscription(connection, account, &state, now).await?;
-    let new = NewPeriod { kind: PeriodKind::Manual, plan: plan.id, price: Money::ZERO, credits: plan.credits_per_month, period, lapsed_from, payment: None };
+    let new = NewPeriod {
+        kind: PeriodKind::Manual,
+        plan: plan.id,
+        price: Money::ZERO,
+        credits: plan.credits_per_month,
+        period,
+        lapsed_from,
+        payment: None,
+    };
     let period_seq = store::insert_period(connection, account, &new, now).await?;
     Ok(Started { kind: PeriodKind::Manual, period_seq, subscription })
 }

@@ -60,7 +60,12 @@ pub struct NewState<'a> {
 }
 
 /// Writes an account's one subscription, whether or not it had one; a wish to cancel is forgotten.
-pub async fn put_subscription(connection: &mut PgConnection, account: AccountId, state: &NewState<'_>, now: Timestamp) -> Result<Subscription, StoreError> {
+pub async fn put_subscription(
+    connection: &mut PgConnection,
+    account: AccountId,
+    state: &NewState<'_>,
+    now: Timestamp,
+) -> Result<Subscription, StoreError> {
     let subscription = sqlx::query_as!(
         Subscription,
         r#"
@@ -86,7 +91,13 @@ pub async fn put_subscription(connection: &mut PgConnection, account: AccountId,
 }
 
 /// Records how the subscription stands and whether it ends for good at its period's end.
-pub async fn mark_status(connection: &mut PgConnection, account: AccountId, status: SubscriptionStatus, cancels: bool, now: Timestamp) -> Result<(), StoreError> {
+pub async fn mark_status(
+    connection: &mut PgConnection,
+    account: AccountId,
+    status: SubscriptionStatus,
+    cancels: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update subscriptions set status = $2, cancel_at_period_end = $3, updated_at = $4 where account_id = $1",
         account.0,
@@ -101,9 +112,13 @@ pub async fn mark_status(connection: &mut PgConnection, account: AccountId, stat
 
 /// Ends now what was to run on: the present period, and one that was paid ahead.
 pub async fn close_periods(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query!("update subscription_periods set ends_at = greatest(starts_at, $2) where account_id = $1 and ends_at > $2", account.0, now)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "update subscription_periods set ends_at = greatest(starts_at, $2) where account_id = $1 and ends_at > $2",
+        account.0,
+        now
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -152,7 +167,12 @@ pub async fn insert_period(connection: &mut PgConnection, account: AccountId, ne
 }
 
 /// The period history, newest first.
-pub async fn list_periods(executor: impl PgExecutor<'_>, account: AccountId, limit: i64, offset: i64) -> Result<Vec<PeriodRecord>, StoreError> {
+pub async fn list_periods(
+    executor: impl PgExecutor<'_>,
+    account: AccountId,
+    limit: i64,
+    offset: i64,
+) -> Result<Vec<PeriodRecord>, StoreError> {
     let rows = sqlx::query!(
         r#"
         select s.period_seq, s.kind as "kind: PeriodKind", p.slug, s.price, s.credits as "credits: Credits", s.starts_at, s.ends_at, s.planned_ends_at,
@@ -188,24 +208,7 @@ pub async fn list_periods(executor: impl PgExecutor<'_>, account: AccountId, lim
 
 /// How many periods an account ever had.
 pub async fn count_periods(executor: impl PgExecutor<'_>, account: AccountId) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar!(r#"select count(*) as "count!" from subscription_periods where account_id = $1"#, account.0).fetch_one(executor).await?)
-}
-
-/// Accounts whose subscription may be behind the calendar: its period is over, and what follows is not recorded yet.
-/// One in grace is due again when the grace is over.
-pub async fn list_due(executor: impl PgExecutor<'_>, grace_began_before: Timestamp, limit: i64, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {
-    let accounts = sqlx::query_scalar!(
-        r#"
-        select account_id as "account_id: AccountId" from subscriptions
-        where status <> 'canceled' and current_period_end <= $1
-          and (status <> 'past_due' or cancel_at_period_end or current_period_end <= $2)
-        order by current_period_end limit $3
-        "#,
-        now,
-        grace_began_before,
-        limit
-    )
-    .fetch_all(executor)
-    .await?;
-    Ok(accounts)
+    Ok(sqlx::query_scalar!(r#"select count(*) as "count!" from subscription_periods where account_id = $1"#, account.0)
+        .fetch_one(executor)
+        .await?)
 }

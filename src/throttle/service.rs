@@ -3,10 +3,7 @@
 use super::model::{Key, Scope, Verdict};
 use crate::clock::Clock;
 use governor::{
-    Quota, RateLimiter,
-    clock::Clock as GovernorClock,
-    middleware::StateInformationMiddleware,
-    nanos::Nanos,
+    Quota, RateLimiter, clock::Clock as GovernorClock, middleware::StateInformationMiddleware, nanos::Nanos,
     state::keyed::DashMapStateStore,
 };
 use std::{
@@ -60,7 +57,12 @@ impl Throttle {
             Ok(snapshot) => {
                 let remaining = snapshot.remaining_burst_capacity();
                 let used = limit.get().saturating_sub(remaining);
-                Verdict { limit: limit.get(), remaining, reset_after: snapshot.quota().replenish_interval().saturating_mul(used), retry_after: None }
+                Verdict {
+                    limit: limit.get(),
+                    remaining,
+                    reset_after: snapshot.quota().replenish_interval().saturating_mul(used),
+                    retry_after: None,
+                }
             }
             Err(refusal) => {
                 let wait = refusal.wait_time_from(self.clock.now());

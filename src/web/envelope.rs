@@ -90,7 +90,9 @@ impl Answer {
 
 /// `Set-Cookie` values that end the old system's sessions in the browser.
 pub fn expired_cookies() -> impl Iterator<Item = HeaderValue> {
-    SESSION_COOKIES.iter().filter_map(|name| HeaderValue::from_str(&format!("{name}=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Lax")).ok())
+    SESSION_COOKIES.iter().filter_map(|name| {
+        HeaderValue::from_str(&format!("{name}=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Lax")).ok()
+    })
 }
 
 impl IntoResponse for Answer {
@@ -112,12 +114,15 @@ impl IntoResponse for Answer {
                 response
             }
         };
-        response.headers_mut().extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)).fold(axum::http::HeaderMap::new(), |mut map, (name, value)| {
-            if let Some(name) = name {
-                map.append(name, value);
-            }
-            map
-        }));
+        response.headers_mut().extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)).fold(
+            axum::http::HeaderMap::new(),
+            |mut map, (name, value)| {
+                if let Some(name) = name {
+                    map.append(name, value);
+                }
+                map
+            },
+        ));
         response
     }
 }

@@ -122,7 +122,9 @@ impl<T: FromFields> FromRequest<AppState> for Body<T> {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         let kind = BodyKind::of(&request)?;
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.into_response_status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("Send at most {} KiB.", BODY_BYTES_MAX / 1024)),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("Send at most {} KiB.", BODY_BYTES_MAX / 1024))
+            }
             _ => Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "The body did not arrive whole; send it again."),
         })?;
         let mut fields = match kind {
@@ -158,7 +160,11 @@ impl BodyKind {
             "application/json" => Ok(BodyKind::Json),
             other if other.starts_with("application/") && other.ends_with("+json") => Ok(BodyKind::Json),
             "application/x-www-form-urlencoded" => Ok(BodyKind::Form),
-            _ => Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Send application/json or application/x-www-form-urlencoded.")),
+            _ => Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Send application/json or application/x-www-form-urlencoded.",
+            )),
         }
     }
 }
@@ -191,7 +197,8 @@ fn form_fields(bytes: &[u8]) -> Result<Fields, Problem> {
             continue;
         };
         let is_item = inner.is_empty() || inner.bytes().all(|b| b.is_ascii_digit());
-        let slot = tree.entry(outer).or_insert_with(|| if is_item { Value::Array(Vec::new()) } else { Value::Object(serde_json::Map::new()) });
+        let slot =
+            tree.entry(outer).or_insert_with(|| if is_item { Value::Array(Vec::new()) } else { Value::Object(serde_json::Map::new()) });
         match slot {
             Value::Array(items) => items.push(value),
             Value::Object(members) => drop(members.insert(inner.to_owned(), value)),
@@ -259,6 +266,8 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(unreachable_pub, reason = "the macro writes public types")]
+
     use super::*;
 
     request_body! { Refused:

@@ -17,7 +17,8 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         let Some(value) = parts.headers.get("idempotency-key") else { return Ok(IdempotencyKey(None)) };
         let key = value.to_str().unwrap_or("").trim();
         if key.is_empty() || key.len() > KEY_CHARS_MAX || !key.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Problem::invalid().with_field("Idempotency-Key", format!("Send 1 to {KEY_CHARS_MAX} visible ASCII characters, such as a UUID.")));
+            return Err(Problem::invalid()
+                .with_field("Idempotency-Key", format!("Send 1 to {KEY_CHARS_MAX} visible ASCII characters, such as a UUID.")));
         }
         Ok(IdempotencyKey(Some(key.to_owned())))
     }

@@ -126,7 +126,8 @@ impl CursorRequest {
             rows.reverse();
         }
         let (older, newer) = if back { (true, more) } else { (more, self.cursor != Cursor::Start) };
-        let link = |word: &str, row: Option<&T>| row.map(|row| self.link.with("cursor", &URL_SAFE_NO_PAD.encode(format!("{word}{}", key(row)))));
+        let link =
+            |word: &str, row: Option<&T>| row.map(|row| self.link.with("cursor", &URL_SAFE_NO_PAD.encode(format!("{word}{}", key(row)))));
         Page {
             success: true,
             count,
@@ -221,7 +222,12 @@ mod tests {
     use super::*;
 
     fn request(cursor: Cursor) -> CursorRequest {
-        CursorRequest { cursor, page_size: 2, count: false, link: Link { base: "http://h".into(), path: "/p".into(), query: vec![("type".into(), "refund".into())] } }
+        CursorRequest {
+            cursor,
+            page_size: 2,
+            count: false,
+            link: Link { base: "http://h".into(), path: "/p".into(), query: vec![("type".into(), "refund".into())] },
+        }
     }
 
     fn cursor_of(link: &str) -> Cursor {

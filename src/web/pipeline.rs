@@ -136,7 +136,9 @@ async fn identify(state: &AppState, request: &Parts) -> Outcome<Principal> {
             let refusal = Problem::forbidden("session_not_allowed", NO_SESSIONS);
             Err(expired_cookies().fold(refusal, |problem, cookie| problem.header(header::SET_COOKIE, cookie)))
         }
-        Credential::None => Err(Problem::unauthenticated("authentication_required", "Sign in and send the access token as `Authorization: Bearer …`.")),
+        Credential::None => {
+            Err(Problem::unauthenticated("authentication_required", "Sign in and send the access token as `Authorization: Bearer …`."))
+        }
     }
 }
 
@@ -149,7 +151,8 @@ enum Credential<'a> {
 }
 
 fn credential(headers: &HeaderMap) -> Outcome<Credential<'_>> {
-    let malformed = || Problem::unauthenticated("malformed_credentials", "Send one `Authorization: Bearer …` header with a token or a site key.");
+    let malformed =
+        || Problem::unauthenticated("malformed_credentials", "Send one `Authorization: Bearer …` header with a token or a site key.");
     if headers.get_all(header::AUTHORIZATION).iter().count() > 1 {
         return Err(malformed());
     }
@@ -295,8 +298,10 @@ fn seal(mut response: Response, request_id: &str, shape: Shape, env: crate::conf
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *response.body_mut() = Body::from(json);
     }
-    let is_bare = (response.status().is_client_error() || response.status().is_server_error()) && response.extensions().get::<Problem>().is_none();
-    let problem = response.extensions_mut().remove::<Problem>().or_else(|| is_bare.then(|| Problem::of_status(response.status())).flatten());
+    let is_bare =
+        (response.status().is_client_error() || response.status().is_server_error()) && response.extensions().get::<Problem>().is_none();
+    let problem =
+        response.extensions_mut().remove::<Problem>().or_else(|| is_bare.then(|| Problem::of_status(response.status())).flatten());
     if let Some(problem) = problem {
         let (content_type, body) = problem.body(request_id, shape);
         response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -368,7 +373,8 @@ fn base_url(request: &Request, state: &AppState, client: IpAddr) -> String {
     }
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let is_proxied = client != peer(request);
-    let proto = request.headers().get("x-forwarded-proto").and_then(|proto| proto.to_str().ok()).filter(|proto| is_proxied && *proto == "https");
+    let proto =
+        request.headers().get("x-forwarded-proto").and_then(|proto| proto.to_str().ok()).filter(|proto| is_proxied && *proto == "https");
     format!("{}://{host}", proto.unwrap_or("http"))
 }
 

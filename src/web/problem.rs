@@ -10,13 +10,13 @@ use crate::{
     billing::{rules::Unpayable, service::BillingError},
     credits::{rules::MoveRefused, service::CreditError},
     db::StoreError,
+    gate::{
+        rules::Refusal,
+        service::{KeyRefused, NotAdmitted, RestoreError},
+    },
     idempotency::service::KeyError,
     plans::{rules::EditRefused, service::PlanError},
     sites::{rules::LimitReached, service::SiteError},
-    gate::{
-        rules::Refusal,
-        service::{KeyRefused, NotAdmitted},
-    },
     system::service::NotReady,
 };
 use axum::{
@@ -66,7 +66,11 @@ impl Problem {
     /// 500. The reason goes to the log; the client learns the request id.
     pub fn internal(reason: &str) -> Self {
         tracing::error!(reason, "request failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Something failed on our side; try again, and tell us the request id if it stays.")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "Something failed on our side; try again, and tell us the request id if it stays.",
+        )
     }
 
     /// 503 with `Retry-After`.
@@ -233,10 +237,14 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NoAccount => Self::forbidden("no_account", "This user belongs to no account; ask for an invitation."),
-            Refusal::Suspended => Self::forbidden("account_suspended", "This account is suspended; pay the open invoice or contact support."),
+            Refusal::Suspended => {
+                Self::forbidden("account_suspended", "This account is suspended; pay the open invoice or contact support.")
+            }
             Refusal::Cancelled => Self::forbidden("account_cancelled", "This account is cancelled; choose a plan to return."),
             Refusal::NoPlan => Self::new(StatusCode::PAYMENT_REQUIRED, "no_plan", "This account has no plan; choose one."),
-            Refusal::PlanInactive => Self::new(StatusCode::PAYMENT_REQUIRED, "plan_inactive", "This account's plan is no longer offered; choose another."),
+            Refusal::PlanInactive => {
+                Self::new(StatusCode::PAYMENT_REQUIRED, "plan_inactive", "This account's plan is no longer offered; choose another.")
+            }
         }
     }
 }
@@ -253,7 +261,9 @@ impl From<NotAdmitted> for Problem {
 impl From<KeyRefused> for Problem {
     fn from(refused: KeyRefused) -> Self {
         match refused {
-            KeyRefused::Unknown => Self::unauthenticated("key_unknown", "This API key is not known; copy it again or create a new one in the dashboard."),
+            KeyRefused::Unknown => {
+                Self::unauthenticated("key_unknown", "This API key is not known; copy it again or create a new one in the dashboard.")
+            }
             KeyRefused::Revoked => Self::unauthenticated("key_revoked", "This API key was revoked; create a new one in the dashboard."),
             KeyRefused::Store(error) => error.into(),
         }
@@ -279,28 +289,18 @@ impl From<KeyError> for Problem {
     }
 }
 
-impl From<NotReady> for Problem {
-    fn from(not_ready: NotReady) -> Self {
-        match not_ready {
-            NotReady::Draining => Self::busy("draining", "This server is stopping; ask another, or try again in a moment."),
-            NotReady::Late | NotReady::Store(_) => Self::busy("database_unavailable", "The database does not answer; try again in a moment."),
-            NotReady::Schema(error) => {
-                tracing::error!(reason = %error, "the schema can't be read");
-                Self::busy("database_unavailable", "The database does not answer; try again in a moment.")
-            }
-            NotReady::Outdated => Self::busy("schema_outdated", "The database lacks migrations of this program; run `igny8 migrate`."),
-        }
-    }
-}
-
 impl From<CreditError> for Problem {
     fn from(error: CreditError) -> Self {
         match error {
             CreditError::Refused(MoveRefused::Insufficient { required, available }) => {
                 let sentence = format!("This needs {required} credits and {available} are available; upgrade or wait for the next period.");
-                Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", sentence).fact("required", required).fact("available", available)
+                Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", sentence)
+                    .fact("required", required)
+                    .fact("available", available)
             }
-            CreditError::Refused(MoveRefused::OutOfRange) => Self::refused("credits_out_of_range", "An account can hold at most 1,000,000,000,000 credits."),
+            CreditError::Refused(MoveRefused::OutOfRange) => {
+                Self::refused("credits_out_of_range", "An account can hold at most 1,000,000,000,000 credits.")
+            }
             CreditError::KeyReused => KeyError::Reused.into(),
             CreditError::NoBalance => Self::not_found(),
             CreditError::Store(error) => error.into(),
@@ -313,7 +313,9 @@ impl From<AccountError> for Problem {
         match error {
             AccountError::NotFound => Self::not_found(),
             AccountError::System => Self::conflict("system_account", "A system account can't be suspended, cancelled or deleted."),
-            AccountError::Illegal(illegal) => Self::conflict("illegal_move", format!("This account is {}; that can't be done to it now.", illegal.from)),
+            AccountError::Illegal(illegal) => {
+                Self::conflict("illegal_move", format!("This account is {}; that can't be done to it now.", illegal.from))
+            }
             AccountError::NotCancelling => Self::conflict("nothing_to_resume", "No cancellation is pending; choose a plan to return."),
             AccountError::PeriodOver => Self::conflict("period_over", "Its period is over; confirm a payment or set a plan instead."),
             AccountError::NotRestorable => Self::conflict("not_restorable", "This account can't be restored any more; contact support."),
@@ -327,7 +329,9 @@ impl From<BillingError> for Problem {
         match error {
             BillingError::Unpayable(reason) => reason.into(),
             BillingError::UnknownPlan => Self::invalid_field("plan_slug", "There is no such plan; see auth/plans/."),
-            BillingError::MethodNotOffered => Self::invalid_field("payment_method", "This is not offered; see billing/payment-methods/available/."),
+            BillingError::MethodNotOffered => {
+                Self::invalid_field("payment_method", "This is not offered; see billing/payment-methods/available/.")
+            }
             BillingError::Account(error) => error.into(),
             BillingError::Credits(error) => error.into(),
             BillingError::Key(error) => error.into(),
@@ -339,20 +343,28 @@ impl From<BillingError> for Problem {
 impl From<Unpayable> for Problem {
     fn from(reason: Unpayable) -> Self {
         match reason {
-            Unpayable::Manual => Self::forbidden("enterprise_requires_manual_assignment", "The enterprise plan is assigned by our staff only; contact us."),
-            Unpayable::ManualByTransfer => Self::refused("enterprise_requires_manual_assignment", "Enterprise can't be paid for by transfer; a developer sets it by hand."),
+            Unpayable::Manual => {
+                Self::forbidden("enterprise_requires_manual_assignment", "The enterprise plan is assigned by our staff only; contact us.")
+            }
+            Unpayable::ManualByTransfer => Self::refused(
+                "enterprise_requires_manual_assignment",
+                "Enterprise can't be paid for by transfer; a developer sets it by hand.",
+            ),
             Unpayable::Free => Self::refused("plan_not_payable", "This plan costs nothing and can't be paid for; choose a paid one."),
             Unpayable::Inactive => Self::refused("plan_not_payable", "This plan is no longer offered; choose another."),
             Unpayable::NoPlan => Self::refused("no_payable_plan", "There is no open invoice and no paid plan; name the plan in plan_slug."),
             Unpayable::AmountMismatch { expected, given } => {
-                let sentence = format!("{expected} is owed and {given} was given; correct it, or send accept_amount_mismatch with a reason.");
+                let sentence =
+                    format!("{expected} is owed and {given} was given; correct it, or send accept_amount_mismatch with a reason.");
                 Self::refused("amount_mismatch", sentence).fact("expected", expected).fact("given", given)
             }
             Unpayable::CurrencyMismatch { expected, given } => {
                 let sentence = format!("{expected} is owed and {given} was given; convert the transfer first.");
                 Self::refused("currency_mismatch", sentence).fact("expected", expected).fact("given", given)
             }
-            Unpayable::Conflict => Self::conflict("transfer_conflict", "This reference was confirmed before with other content; look at the payment."),
+            Unpayable::Conflict => {
+                Self::conflict("transfer_conflict", "This reference was confirmed before with other content; look at the payment.")
+            }
         }
     }
 }
@@ -406,9 +418,10 @@ impl From<RegistrationError> for Problem {
             RegistrationError::Invalid(faults) => {
                 faults.into_iter().fold(Self::invalid(), |problem, fault| problem.with_field(fault.field(), fault_sentence(fault)))
             }
-            RegistrationError::ManualPlan => {
-                Self::forbidden("enterprise_requires_manual_assignment", "This plan is assigned by our staff; register without it and contact us.")
-            }
+            RegistrationError::ManualPlan => Self::forbidden(
+                "enterprise_requires_manual_assignment",
+                "This plan is assigned by our staff; register without it and contact us.",
+            ),
             RegistrationError::NoSignupPlan => {
                 tracing::error!("no plan can be assigned at signup: activate free-trial or free");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_signup_plan", "Registration is closed for the moment; contact support.")
@@ -467,8 +480,36 @@ impl From<SiteError> for Problem {
                 Self::refused("site_limit_reached", sentence).fact("limit", limit).fact("used", used)
             }
             SiteError::SlugTaken => Self::invalid_field("slug", "Another site of this account has this slug; choose another."),
-            SiteError::SlugTakenMeanwhile => Self::conflict("slug_taken", "Another site has this site's slug by now; delete that one first."),
+            SiteError::SlugTakenMeanwhile => {
+                Self::conflict("slug_taken", "Another site has this site's slug by now; delete that one first.")
+            }
             SiteError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotReady> for Problem {
+    fn from(not_ready: NotReady) -> Self {
+        match not_ready {
+            NotReady::Draining => Self::busy("draining", "This server is stopping; ask another, or try again in a moment."),
+            NotReady::Late | NotReady::Store(_) => {
+                Self::busy("database_unavailable", "The database does not answer; try again in a moment.")
+            }
+            NotReady::Schema(error) => {
+                tracing::error!(reason = %error, "the schema can't be read");
+                Self::busy("database_unavailable", "The database does not answer; try again in a moment.")
+            }
+            NotReady::Outdated => Self::busy("schema_outdated", "The database lacks migrations of this program; run `igny8 migrate`."),
+        }
+    }
+}
+
+impl From<RestoreError> for Problem {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Login(error) => error.into(),
+            RestoreError::NotOwner => Self::forbidden("role_required", "Only an owner can restore the account."),
+            RestoreError::Account(error) => error.into(),
         }
     }
 }

@@ -82,7 +82,10 @@ async fn b5_the_scheduler_records_past_due_and_then_suspension_once_each() {
 
     assert_eq!((first, second, third, fourth), (1, 0, 1, 0));
     assert_eq!(recorded(&app, &ana).await, "suspended");
-    let moves = sqlx::query_scalar::<_, i64>("select count(*) from audit_log where action = 'account.status_changed' and actor = 'system'").fetch_one(app.pool()).await.unwrap();
+    let moves = sqlx::query_scalar::<_, i64>("select count(*) from audit_log where action = 'account.status_changed' and actor = 'system'")
+        .fetch_one(app.pool())
+        .await
+        .unwrap();
     assert_eq!(moves, 1);
     app.verify().await;
 }
@@ -131,11 +134,24 @@ async fn e_a_suspended_customer_can_see_and_pay_and_nothing_else() {
     app.post(&path).bearer(&staff.access).json(json!({"reason": "chargeback"})).send().await.expect(200);
     let get = |path: &'static str| app.get(path).bearer(&ana.access).send();
 
-    for path in ["/api/v1/auth/me/", "/api/v1/account/", "/api/v1/account/subscription/", "/api/v1/billing/invoices/", "/api/v1/billing/payment-methods/available/", "/api/v1/billing/credits/balance/"] {
+    for path in [
+        "/api/v1/auth/me/",
+        "/api/v1/account/",
+        "/api/v1/account/subscription/",
+        "/api/v1/billing/invoices/",
+        "/api/v1/billing/payment-methods/available/",
+        "/api/v1/billing/credits/balance/",
+    ] {
         get(path).await.expect(200);
     }
     app.post("/api/v1/account/upgrade/").bearer(&ana.access).json(json!({"plan_slug": "starter"})).send().await.expect(201);
-    let refused = app.post("/api/v1/billing/credits/deduct/").bearer(&ana.access).json(json!({"operation": "clustering", "quantity": 1})).send().await.expect(403);
+    let refused = app
+        .post("/api/v1/billing/credits/deduct/")
+        .bearer(&ana.access)
+        .json(json!({"operation": "clustering", "quantity": 1}))
+        .send()
+        .await
+        .expect(403);
     app.request(Method::PATCH, "/api/v1/account/").bearer(&ana.access).json(json!({"name": "X"})).send().await.expect(403);
 
     assert_eq!(refused.body["code"], "account_suspended");
@@ -207,7 +223,10 @@ async fn an_owner_edits_name_and_billing_details() {
     app.request(Method::PATCH, "/api/v1/account/").bearer(&ana.access).json(body).send().await.expect(200);
     let account = app.get("/api/v1/account/").bearer(&ana.access).send().await.expect(200);
 
-    assert_eq!((account.data()["name"].as_str(), account.data()["billing_email"].as_str()), (Some("Ana & Sons"), Some("bills@example.com")));
+    assert_eq!(
+        (account.data()["name"].as_str(), account.data()["billing_email"].as_str()),
+        (Some("Ana & Sons"), Some("bills@example.com"))
+    );
     assert_eq!(account.data()["billing_address"], json!({"city": "Porto"}));
     assert_eq!(account.data()["limits"], json!({"sites": {"used": 0, "limit": 1}, "users": {"used": 1, "limit": 1}}));
 }
@@ -242,7 +261,11 @@ async fn h_after_its_retention_time_an_account_is_purged_and_its_money_is_kept()
     let again = igny8::accounts::life::purge_deleted(app.pool(), app.now()).await.unwrap();
 
     assert_eq!((late.0, purged, again), (409, 1, 0));
-    let name = sqlx::query_scalar::<_, String>("select name from accounts where account_id = $1").bind(ana.account_id).fetch_one(app.pool()).await.unwrap();
+    let name = sqlx::query_scalar::<_, String>("select name from accounts where account_id = $1")
+        .bind(ana.account_id)
+        .fetch_one(app.pool())
+        .await
+        .unwrap();
     let emails = sqlx::query_scalar::<_, i64>("select count(*) from users where email like '%ana%'").fetch_one(app.pool()).await.unwrap();
     let kept = sqlx::query_scalar::<_, i64>("select (select count(*) from payments where account_id = $1) + (select count(*) from invoices where account_id = $1) + (select count(*) from credit_transactions where account_id = $1)").bind(ana.account_id).fetch_one(app.pool()).await.unwrap();
     assert_eq!((name.as_str(), emails, kept), ("Deleted account", 0, 5));

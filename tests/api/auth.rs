@@ -3,6 +3,10 @@
 use crate::support::{JWT_SECRET, PASSWORD, Reply, Session, TestApp};
 use axum::http::Method;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use igny8::auth::{
+    model::{Device, Email, Password, Stay, Visit},
+    service::{LoginError, log_in_in, prove},
+};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -37,13 +41,13 @@ fn token(reply: &Reply, name: &str) -> String {
 fn forge(header: &str, claims: &str, secret: &str) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let key = EncodingKey::from_secret(secret.as_bytes());
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).expect("a signature");
     format!("{message}.{signature}")
 }
 
 fn claims_of(token: &str) -> Value {
-    let payload = token.split('.').nth(1).unwrap();
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+    let payload = token.split('.').nth(1).expect("a payload");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64")).expect("claims")
 }
 
 fn expires_all_cookies(reply: &Reply) -> bool {
@@ -66,7 +70,9 @@ async fn c1_only_a_token_or_a_key_is_an_identity() {
     let by_cookie = app.get(ME).header("cookie", &format!("access={}; csrftoken=x", session.access)).send().await;
 
     by_token.expect(200);
-    for (reply, code) in [(by_nothing, "authentication_required"), (by_query, "authentication_required"), (by_cookie, "authentication_required")] {
+    for (reply, code) in
+        [(by_nothing, "authentication_required"), (by_query, "authentication_required"), (by_cookie, "authentication_required")]
+    {
         assert_eq!(reply.expect_code(401, code).header("www-authenticate"), "Bearer");
     }
     for reply in [by_basic, by_two] {
@@ -205,7 +211,10 @@ async fn c4_a_changed_role_is_judged_at_once_and_a_changed_account_ends_the_toke
 
     app.execute("update users set role = 'viewer' where email = 'ana@example.com'").await;
     let demoted = me(&app, &ana.access).await.expect(200);
-    app.execute("update users set account_id = (select account_id from users where email = 'ben@example.com') where email = 'ana@example.com'").await;
+    app.execute(
+        "update users set account_id = (select account_id from users where email = 'ben@example.com') where email = 'ana@example.com'",
+    )
+    .await;
     let moved = me(&app, &ana.access).await;
     let renewed = refresh(&app, &ana.refresh).await.expect(200);
 
@@ -228,7 +237,10 @@ async fn login_answers_what_registration_does_and_remember_me_lasts_twenty_days(
 
     assert_eq!(usual.data()["user"]["id"], ana.user_id);
     assert_eq!(usual.data()["user"]["account"]["plan"]["slug"], "free-trial");
-    assert_eq!((&usual.data()["access_expires_at"], &usual.data()["refresh_expires_at"]), (&json!("2026-03-01T01:00:00Z"), &json!("2026-03-08T00:00:00Z")));
+    assert_eq!(
+        (&usual.data()["access_expires_at"], &usual.data()["refresh_expires_at"]),
+        (&json!("2026-03-01T01:00:00Z"), &json!("2026-03-08T00:00:00Z"))
+    );
     assert_eq!(remembered.data()["refresh_expires_at"], "2026-03-21T00:00:00Z");
     app.advance(19 * DAY);
     let renewed = refresh(&app, &token(&remembered, "refresh")).await.expect(200);
@@ -310,6 +322,23 @@ async fn an_old_hash_opens_the_door_and_is_replaced_also_in_parallel() {
     }
     assert_eq!(app.count("select count(*) from users where password_hash like '$argon2id$v=19$m=8,t=1,p=1$%'").await, 1);
     log_in(&app, "ana@example.com", PASSWORD).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_password_that_was_changed_after_it_was_compared_opens_nothing() {
+    let app = TestApp::start().await;
+    let ana = app.register("ana@example.com").await;
+    let (email, password) = (Email::parse(&ana.email).unwrap(), Password(PASSWORD.into()));
+    let visit = Visit { stay: Stay::Usual, device: Device::default() };
+
+    let proof = prove(app.state.desk(), &email, &password).await.unwrap();
+    let form = json!({ "old_password": PASSWORD, "new_password": "another horse battery" });
+    app.post(CHANGE_PASSWORD).json(form).bearer(&ana.access).send().await.expect(200);
+    let mut connection = app.pool().acquire().await.unwrap();
+    let opened = log_in_in(&mut connection, &app.state.authenticator, &proof, &visit, app.now()).await;
+
+    assert!(matches!(opened, Err(LoginError::Changed)), "{opened:?}");
+    assert_eq!(app.count("select count(*) from sessions").await, 1);
 }
 
 #[tokio::test]
@@ -575,7 +604,10 @@ async fn sessions_are_listed_newest_first_and_ended_one_by_one() {
     let again = app.delete(&format!("{SESSIONS}{newest}/")).bearer(&first.access).send().await;
 
     assert_eq!((&list.body["count"], results.len()), (&json!(2), 2));
-    assert_eq!((&results[0]["user_agent"], &results[0]["client_address"], &results[0]["remember_me"]), (&json!("Firefox"), &json!("10.0.0.7"), &json!(true)));
+    assert_eq!(
+        (&results[0]["user_agent"], &results[0]["client_address"], &results[0]["remember_me"]),
+        (&json!("Firefox"), &json!("10.0.0.7"), &json!(true))
+    );
     assert_eq!((&results[0]["is_current"], &results[1]["is_current"]), (&json!(false), &json!(true)));
     for reply in [by_ben, unknown, malformed, again] {
         reply.expect_code(404, "not_found");
@@ -588,7 +620,8 @@ async fn sessions_are_listed_newest_first_and_ended_one_by_one() {
 #[tokio::test]
 async fn logout_all_ends_every_session_of_the_user_and_no_others() {
     let app = TestApp::start().await;
-    let (ana, again, ben) = (app.register("ana@example.com").await, app.log_in("ana@example.com").await, app.register("ben@example.com").await);
+    let (ana, again, ben) =
+        (app.register("ana@example.com").await, app.log_in("ana@example.com").await, app.register("ben@example.com").await);
 
     let reply = app.post("/api/v1/auth/logout-all/").bearer(&ana.access).send().await.expect(200);
 
@@ -631,7 +664,10 @@ async fn me_is_shown_and_changed_and_nothing_but_names_can_be() {
     let ana = app.register("ana@example.com").await;
     let patch = async |body: Value| app.patch(ME).bearer(&ana.access).json(body).send().await;
 
-    let changed = patch(json!({ "first_name": " Ana ", "last_name": "", "role": "developer", "is_superuser": true, "email": "x@example.com" })).await.expect(200);
+    let changed =
+        patch(json!({ "first_name": " Ana ", "last_name": "", "role": "developer", "is_superuser": true, "email": "x@example.com" }))
+            .await
+            .expect(200);
     let empty = patch(json!({})).await.expect(200);
     let wrong = patch(json!({ "username": "", "first_name": "x" })).await.expect_code(400, "invalid_input");
 
@@ -639,9 +675,15 @@ async fn me_is_shown_and_changed_and_nothing_but_names_can_be() {
     assert_eq!(changed.data(), shown.data());
     assert_eq!(empty.data(), shown.data());
     let user = &shown.data()["user"];
-    assert_eq!((&user["first_name"], &user["username"], &user["role"], &user["email"]), (&json!("Ana"), &json!("ana"), &json!("owner"), &json!("ana@example.com")));
+    assert_eq!(
+        (&user["first_name"], &user["username"], &user["role"], &user["email"]),
+        (&json!("Ana"), &json!("ana"), &json!("owner"), &json!("ana@example.com"))
+    );
     assert_eq!(wrong.body["errors"]["username"], json!(["This may not be empty."]));
-    assert_eq!(user.as_object().unwrap().keys().collect::<Vec<_>>(), ["account", "email", "email_verified", "first_name", "id", "is_superuser", "last_name", "role", "username"]);
+    assert_eq!(
+        user.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["account", "email", "email_verified", "first_name", "id", "is_superuser", "last_name", "role", "username"]
+    );
 }
 
 #[tokio::test]
@@ -664,7 +706,8 @@ async fn no_password_and_no_token_is_stored_as_it_is() {
 
     let mut dump = String::new();
     for table in ["users", "sessions", "refresh_tokens", "audit_log", "credit_transactions", "accounts"] {
-        let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select t::text from {table} t"))).fetch_all(app.pool()).await.unwrap();
+        let rows: Vec<String> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select t::text from {table} t"))).fetch_all(app.pool()).await.unwrap();
         dump.extend(rows);
     }
 

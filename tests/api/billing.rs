@@ -11,7 +11,11 @@ const CONFIRM: &str = "/api/v1/billing/admin/confirm-bank-transfer/";
 const DAY: Duration = Duration::from_secs(86_400);
 
 async fn upgrade(app: &TestApp, session: &Session, plan: &str) -> Reply {
-    app.post("/api/v1/account/upgrade/").bearer(&session.access).json(json!({"plan_slug": plan, "payment_method": "bank_transfer"})).send().await
+    app.post("/api/v1/account/upgrade/")
+        .bearer(&session.access)
+        .json(json!({"plan_slug": plan, "payment_method": "bank_transfer"}))
+        .send()
+        .await
 }
 
 fn transfer(session: &Session, reference: &str, amount: &str) -> Value {
@@ -54,12 +58,20 @@ async fn an_upgrade_gives_an_invoice_and_the_account_keeps_working() {
 
     let invoice = first.data();
     assert_eq!(invoice, again.data(), "the same plan again is the same open invoice");
-    assert_eq!((invoice["amount"].as_str(), invoice["status"].as_str(), invoice["plan_slug"].as_str()), (Some("89.00"), Some("open"), Some("starter")));
+    assert_eq!(
+        (invoice["amount"].as_str(), invoice["status"].as_str(), invoice["plan_slug"].as_str()),
+        (Some("89.00"), Some("open"), Some("starter"))
+    );
     assert_eq!(invoice["number"], format!("INV-{}-202603-0001", ana.account_id));
     assert!(invoice["reference"].as_str().unwrap().starts_with("RF") && invoice["bank_details"]["iban"].is_string());
     let account = account(&app, &ana).await;
     assert_eq!((account["status"].as_str(), account["plan"]["slug"].as_str()), (Some("pending_payment"), Some("free-trial")));
-    app.post("/api/v1/billing/credits/deduct/").bearer(&ana.access).json(json!({"operation": "clustering", "quantity": 1})).send().await.expect(201);
+    app.post("/api/v1/billing/credits/deduct/")
+        .bearer(&ana.access)
+        .json(json!({"operation": "clustering", "quantity": 1}))
+        .send()
+        .await
+        .expect(201);
 }
 
 #[tokio::test]
@@ -95,25 +107,56 @@ async fn another_plan_voids_the_first_invoice_and_numbers_have_no_gap() {
 async fn b2_g_a_confirmed_transfer_activates_exactly_thirty_days_and_resets_credits_as_ledger_rows() {
     let app = TestApp::start().await;
     let (ana, staff) = (app.register("ana@example.com").await, app.operator().await);
-    app.post("/api/v1/billing/credits/deduct/").bearer(&ana.access).json(json!({"operation": "clustering", "quantity": 1})).send().await.expect(201);
+    app.post("/api/v1/billing/credits/deduct/")
+        .bearer(&ana.access)
+        .json(json!({"operation": "clustering", "quantity": 1}))
+        .send()
+        .await
+        .expect(201);
     upgrade(&app, &ana, "starter").await.expect(201);
     app.clock.advance(DAY);
+    let (ana, staff) = (app.log_in(&ana.email).await, app.log_in(&staff.email).await);
 
     let confirmed = confirm(&app, &staff, transfer(&ana, "BT-TEST-001", "89.00")).await.expect(200);
 
     let data = confirmed.data();
     let (start, end) = (instant(&data["subscription"]["current_period_start"]), instant(&data["subscription"]["current_period_end"]));
     assert_eq!((start, end - start), (app.now(), TimeDelta::seconds(30 * 86_400)));
-    assert_eq!((data["subscription"]["status"].as_str(), data["subscription"]["payment_method"].as_str(), data["subscription"]["external_payment_id"].as_str()), (Some("active"), Some("bank_transfer"), Some("BT-TEST-001")));
-    assert_eq!((data["account"]["status"].as_str(), data["invoice"]["status"].as_str(), data["payment"]["status"].as_str()), (Some("active"), Some("paid"), Some("confirmed")));
-    assert_eq!(ledger(&app, &ana).await, [("subscription".to_owned(), 1_000), ("expiry".to_owned(), -1_990), ("deduction".to_owned(), -10), ("subscription".to_owned(), 2_000)]);
+    assert_eq!(
+        (
+            data["subscription"]["status"].as_str(),
+            data["subscription"]["payment_method"].as_str(),
+            data["subscription"]["external_payment_id"].as_str()
+        ),
+        (Some("active"), Some("bank_transfer"), Some("BT-TEST-001"))
+    );
+    assert_eq!(
+        (data["account"]["status"].as_str(), data["invoice"]["status"].as_str(), data["payment"]["status"].as_str()),
+        (Some("active"), Some("paid"), Some("confirmed"))
+    );
+    assert_eq!(
+        ledger(&app, &ana).await,
+        [
+            ("subscription".to_owned(), 1_000),
+            ("expiry".to_owned(), -1_990),
+            ("deduction".to_owned(), -10),
+            ("subscription".to_owned(), 2_000)
+        ]
+    );
     assert_eq!(data["changes"]["account.plan"], json!(["free-trial", "starter"]));
     assert_eq!(data["changes"]["account.credits"], json!([1_990, 1_000]));
     let slug = data["account"]["slug"].as_str().unwrap();
-    let message = format!("Starter is active for {slug} (account {}) until 2026-04-01; credits 1,990 → 1,000; reference BT-TEST-001.", ana.account_id);
+    let message = format!(
+        "Starter is active for {slug} (account {}) until 2026-04-01; credits 1,990 → 1,000; reference BT-TEST-001.",
+        ana.account_id
+    );
     assert_eq!(confirmed.body["message"], message);
     assert_eq!(account(&app, &ana).await["credits"], 1_000);
-    let audit = sqlx::query_scalar::<_, i64>("select count(*) from audit_log where action = 'transfer.confirmed' and account_id = $1").bind(ana.account_id).fetch_one(app.pool()).await.unwrap();
+    let audit = sqlx::query_scalar::<_, i64>("select count(*) from audit_log where action = 'transfer.confirmed' and account_id = $1")
+        .bind(ana.account_id)
+        .fetch_one(app.pool())
+        .await
+        .unwrap();
     assert_eq!(audit, 1);
     app.verify().await;
 }
@@ -123,6 +166,7 @@ async fn g_the_same_transfer_again_changes_nothing_and_says_so() {
     let app = TestApp::start().await;
     let (ana, staff) = paid(&app, "ana@example.com").await;
     app.clock.advance(DAY);
+    let (ana, staff) = (app.log_in(&ana.email).await, app.log_in(&staff.email).await);
 
     let again = confirm(&app, &staff, transfer(&ana, "BT-FIRST", "89.00")).await.expect(200);
     let other_amount = confirm(&app, &staff, transfer(&ana, "BT-FIRST", "139.00")).await.expect(409);
@@ -131,7 +175,10 @@ async fn g_the_same_transfer_again_changes_nothing_and_says_so() {
 
     assert_eq!(again.data()["already_confirmed"], true);
     assert!(again.body["message"].as_str().unwrap().starts_with("Already confirmed, nothing changed now."));
-    assert_eq!((other_amount.body["code"].as_str(), other_account.body["code"].as_str()), (Some("transfer_conflict"), Some("transfer_conflict")));
+    assert_eq!(
+        (other_amount.body["code"].as_str(), other_account.body["code"].as_str()),
+        (Some("transfer_conflict"), Some("transfer_conflict"))
+    );
     assert_eq!(ledger(&app, &ana).await.len(), 3);
     app.verify().await;
 }
@@ -154,7 +201,10 @@ async fn g_another_amount_or_currency_is_refused_until_it_is_accepted_with_a_rea
     assert_eq!(account(&app, &ana).await["status"], "pending_payment");
     confirm(&app, &staff, with(json!({"accept_amount_mismatch": true, "reason": "bank fees"}))).await.expect(200);
 
-    assert_eq!((amount.body["code"].as_str(), amount.body["expected"].as_str(), amount.body["given"].as_str()), (Some("amount_mismatch"), Some("89.00"), Some("80.00")));
+    assert_eq!(
+        (amount.body["code"].as_str(), amount.body["expected"].as_str(), amount.body["given"].as_str()),
+        (Some("amount_mismatch"), Some("89.00"), Some("80.00"))
+    );
     assert_eq!(currency.body["code"], "currency_mismatch");
     assert!(no_reason.body["errors"]["reason"].is_array() && unknown.body["errors"]["acept_amount_mismatch"].is_array());
     app.verify().await;
@@ -195,7 +245,15 @@ async fn an_admin_in_a_terminal_gets_aligned_lines() {
     let (ana, staff) = (app.register("ana@example.com").await, app.operator().await);
     upgrade(&app, &ana, "starter").await.expect(201);
 
-    let text = app.post(CONFIRM).bearer(&staff.access).header("Accept", "text/plain").json(transfer(&ana, "BT-1", "89.00")).send().await.expect(200).text;
+    let text = app
+        .post(CONFIRM)
+        .bearer(&staff.access)
+        .header("Accept", "text/plain")
+        .json(transfer(&ana, "BT-1", "89.00"))
+        .send()
+        .await
+        .expect(200)
+        .text;
 
     assert!(text.starts_with("Starter is active for "), "{text}");
     assert!(text.contains("\n  account.status") && text.contains("pending_payment → active"), "{text}");
@@ -213,7 +271,10 @@ async fn b3_an_early_renewal_burns_no_day() {
     let renewed = confirm(&app, &staff, transfer(&ana, "BT-SECOND", "89.00")).await.expect(200);
 
     let subscription = &renewed.data()["subscription"];
-    assert_eq!((instant(&subscription["current_period_start"]), instant(&subscription["current_period_end"])), (first_end, first_end + TimeDelta::seconds(30 * 86_400)));
+    assert_eq!(
+        (instant(&subscription["current_period_start"]), instant(&subscription["current_period_end"])),
+        (first_end, first_end + TimeDelta::seconds(30 * 86_400))
+    );
     assert_eq!(renewed.data()["invoice"]["purpose"], "renewal");
     assert!(renewed.body["message"].as_str().unwrap().starts_with("Starter is renewed for "));
     let history = app.get("/api/v1/account/subscription/").bearer(&ana.access).send().await.expect(200);
@@ -257,11 +318,16 @@ async fn what_can_not_be_paid_for_is_told() {
     let nothing = confirm(&app, &staff, transfer(&ana, "BT-1", "89.00")).await.expect(422);
     let free = confirm(&app, &staff, for_plan("free")).await.expect(422);
     let enterprise = confirm(&app, &staff, for_plan("enterprise")).await.expect(422);
-    let nobody = confirm(&app, &staff, json!({"account_id": 999_999, "external_payment_id": "x", "amount": "1", "payer_name": "x"})).await.expect(404);
+    let nobody = confirm(&app, &staff, json!({"account_id": 999_999, "external_payment_id": "x", "amount": "1", "payer_name": "x"}))
+        .await
+        .expect(404);
     let by_slug = confirm(&app, &staff, for_plan("starter")).await.expect(200);
 
     assert_eq!((nothing.body["code"].as_str(), free.body["code"].as_str()), (Some("no_payable_plan"), Some("plan_not_payable")));
-    assert_eq!((enterprise.body["code"].as_str(), nobody.body["code"].as_str()), (Some("enterprise_requires_manual_assignment"), Some("not_found")));
+    assert_eq!(
+        (enterprise.body["code"].as_str(), nobody.body["code"].as_str()),
+        (Some("enterprise_requires_manual_assignment"), Some("not_found"))
+    );
     assert_eq!(by_slug.data()["account"]["plan"]["slug"], "starter", "a plan can be confirmed without an invoice");
 }
 
@@ -276,7 +342,11 @@ async fn fifty_confirmations_at_once_have_one_effect_twenty_times() {
         let reference = format!("BT-{round}");
         let replies = join_all((0..50).map(|_| confirm(&app, &staff, transfer(&ana, &reference, "89.00")))).await;
 
-        assert!(replies.iter().all(|reply| reply.status == StatusCode::OK), "{:?}", replies.iter().map(|reply| &reply.body).find(|body| body["success"] == false));
+        assert!(
+            replies.iter().all(|reply| reply.status == StatusCode::OK),
+            "{:?}",
+            replies.iter().map(|reply| &reply.body).find(|body| body["success"] == false)
+        );
         assert_eq!(replies.iter().filter(|reply| reply.data()["already_confirmed"] == false).count(), 1);
         assert_eq!(ledger(&app, &ana).await.len(), 3);
     }
@@ -287,7 +357,14 @@ async fn fifty_confirmations_at_once_have_one_effect_twenty_times() {
 async fn renewals_beside_debits_lose_nothing() {
     let app = TestApp::with(|config| config.throttle_disabled = true).await;
     let (ana, staff) = paid(&app, "ana@example.com").await;
-    let debit = || async { app.post("/api/v1/billing/credits/deduct/").bearer(&ana.access).json(json!({"operation": "content_generation", "quantity": 1})).send().await.status };
+    let debit = || async {
+        app.post("/api/v1/billing/credits/deduct/")
+            .bearer(&ana.access)
+            .json(json!({"operation": "content_generation", "quantity": 1}))
+            .send()
+            .await
+            .status
+    };
 
     for round in 0..10 {
         let reference = format!("BT-R{round}");
@@ -304,7 +381,8 @@ async fn renewals_beside_debits_lose_nothing() {
 }
 
 async fn ledger_count(app: &TestApp, session: &Session, kind: &str) -> i64 {
-    let reply = app.get(&format!("/api/v1/billing/credits/transactions/?type={kind}&count=true")).bearer(&session.access).send().await.expect(200);
+    let reply =
+        app.get(&format!("/api/v1/billing/credits/transactions/?type={kind}&count=true")).bearer(&session.access).send().await.expect(200);
     reply.body["count"].as_i64().unwrap()
 }
 
@@ -337,7 +415,10 @@ async fn a3_enterprise_is_set_by_a_developer_by_hand_with_a_reason() {
     app.post(&path).bearer(&staff.access).json(json!({"plan_slug": "enterprise", "reason": "contract 12"})).send().await.expect(200);
 
     let account = account(&app, &ana).await;
-    assert_eq!((account["plan"]["slug"].as_str(), account["status"].as_str(), account["credits"].as_i64()), (Some("enterprise"), Some("active"), Some(10_000)));
+    assert_eq!(
+        (account["plan"]["slug"].as_str(), account["status"].as_str(), account["credits"].as_i64()),
+        (Some("enterprise"), Some("active"), Some(10_000))
+    );
     app.verify().await;
 }
 
@@ -346,7 +427,8 @@ async fn extra_credits_survive_a_reset_and_are_given_once_per_key() {
     let app = TestApp::start().await;
     let (ana, staff) = (app.register("ana@example.com").await, app.operator().await);
     let path = format!("/api/v1/billing/admin/accounts/{}/credits/", ana.account_id);
-    let give = || app.post(&path).bearer(&staff.access).header("Idempotency-Key", "gift-1").json(json!({"amount": 500, "reason": "sorry"})).send();
+    let give =
+        || app.post(&path).bearer(&staff.access).header("Idempotency-Key", "gift-1").json(json!({"amount": 500, "reason": "sorry"})).send();
 
     let first = give().await.expect(201);
     let again = give().await.expect(201);

@@ -34,7 +34,13 @@ async fn a_deduction_is_checked_written_and_explained() {
     let app = TestApp::start().await;
     let ana = app.register("ana@example.com").await;
 
-    let check = app.post("/api/v1/billing/credits/check/").bearer(&ana.access).json(json!({"operation": "image_generation", "quantity": 3})).send().await.expect(200);
+    let check = app
+        .post("/api/v1/billing/credits/check/")
+        .bearer(&ana.access)
+        .json(json!({"operation": "image_generation", "quantity": 3}))
+        .send()
+        .await
+        .expect(200);
     let deducted = app
         .post(DEDUCT)
         .bearer(&ana.access)
@@ -46,11 +52,20 @@ async fn a_deduction_is_checked_written_and_explained() {
     assert_eq!(check.data(), &json!({"cost": 15, "available": 2000, "sufficient": true}));
     assert_eq!(deducted.data()["balance"], 1985);
     let transaction = &deducted.data()["transaction"];
-    assert_eq!((transaction["id"].as_i64(), transaction["type"].as_str(), transaction["amount"].as_i64(), transaction["balance_after"].as_i64()), (Some(2), Some("deduction"), Some(-15), Some(1985)));
-    assert_eq!((transaction["metadata"]["post"].as_i64(), transaction["description"].as_str(), transaction["reference"].as_str()), (Some(7), Some("Header images"), Some("job-1")));
+    assert_eq!(
+        (transaction["id"].as_i64(), transaction["type"].as_str(), transaction["amount"].as_i64(), transaction["balance_after"].as_i64()),
+        (Some(2), Some("deduction"), Some(-15), Some(1985))
+    );
+    assert_eq!(
+        (transaction["metadata"]["post"].as_i64(), transaction["description"].as_str(), transaction["reference"].as_str()),
+        (Some(7), Some("Header images"), Some("job-1"))
+    );
     let balance = app.get(BALANCE).bearer(&ana.access).send().await.expect(200);
     assert_eq!(balance.data()["available"], 1985);
-    assert_eq!((balance.data()["plan_credits"].as_i64(), balance.data()["extra_credits"].as_i64(), balance.data()["held"].as_i64()), (Some(1985), Some(0), Some(0)));
+    assert_eq!(
+        (balance.data()["plan_credits"].as_i64(), balance.data()["extra_credits"].as_i64(), balance.data()["held"].as_i64()),
+        (Some(1985), Some(0), Some(0))
+    );
     assert_eq!(balance.data()["resets_at"], "2026-03-15T00:00:00Z");
     app.verify().await;
 }
@@ -62,7 +77,10 @@ async fn too_few_credits_are_told_with_what_is_needed_and_there() {
 
     let refused = app.post(DEDUCT).bearer(&ana.access).json(words(2_001)).send().await.expect(402);
 
-    assert_eq!((refused.body["code"].as_str(), refused.body["required"].as_i64(), refused.body["available"].as_i64()), (Some("insufficient_credits"), Some(2001), Some(2000)));
+    assert_eq!(
+        (refused.body["code"].as_str(), refused.body["required"].as_i64(), refused.body["available"].as_i64()),
+        (Some("insufficient_credits"), Some(2001), Some(2000))
+    );
     assert_eq!(credits_of(&app, &ana).await, 2_000);
 }
 
@@ -71,7 +89,8 @@ async fn a_bad_deduction_names_every_failing_field() {
     let app = TestApp::start().await;
     let ana = app.register("ana@example.com").await;
 
-    let refused = app.post(DEDUCT).bearer(&ana.access).json(json!({"operation": "mining", "quantity": 0, "metadata": [1]})).send().await.expect(400);
+    let refused =
+        app.post(DEDUCT).bearer(&ana.access).json(json!({"operation": "mining", "quantity": 0, "metadata": [1]})).send().await.expect(400);
 
     let mut fields = refused.body["errors"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     fields.sort();
@@ -82,7 +101,13 @@ async fn a_bad_deduction_names_every_failing_field() {
 async fn an_idempotency_key_gives_the_first_answer_and_no_second_effect() {
     let app = TestApp::start().await;
     let ana = app.register("ana@example.com").await;
-    let send = |quantity: i64| app.post(DEDUCT).bearer(&ana.access).header("Idempotency-Key", "key-1").json(json!({"operation": "idea_generation", "quantity": quantity})).send();
+    let send = |quantity: i64| {
+        app.post(DEDUCT)
+            .bearer(&ana.access)
+            .header("Idempotency-Key", "key-1")
+            .json(json!({"operation": "idea_generation", "quantity": quantity}))
+            .send()
+    };
 
     let first = send(5).await.expect(201);
     let again = send(5).await.expect(201);
@@ -101,7 +126,9 @@ async fn ten_thousand_debits_on_a_thousand_credits_succeed_exactly_a_thousand_ti
     let ana = account_with(&app, "ana@example.com", 1_000).await;
 
     let answers = stream::iter(0..10_000)
-        .map(|_| async { app.post(DEDUCT).bearer(&ana.access).json(json!({"operation": "content_generation", "quantity": 1})).send().await.status })
+        .map(|_| async {
+            app.post(DEDUCT).bearer(&ana.access).json(json!({"operation": "content_generation", "quantity": 1})).send().await.status
+        })
         .buffer_unordered(200)
         .collect::<Vec<StatusCode>>()
         .await;
@@ -144,14 +171,17 @@ async fn the_ledger_is_paged_by_cursor_forth_and_back() {
         app.post(DEDUCT).bearer(&ana.access).json(words(1)).send().await.expect(201);
     }
     let ids = |body: &Value| body["results"].as_array().unwrap().iter().map(|row| row["id"].as_i64().unwrap()).collect::<Vec<_>>();
-    let follow = |link: &Value| link.as_str().unwrap().split_once("/api").map(|(_, rest)| format!("/api{rest}")).unwrap();
+    let follow = |link: &Value| link.as_str().unwrap().split_once("/api/v1/").map(|(_, rest)| format!("/api/v1/{rest}")).unwrap();
 
     let first = app.get(&format!("{TRANSACTIONS}?page_size=3")).bearer(&ana.access).send().await.expect(200);
     let second = app.get(&follow(&first.body["next"])).bearer(&ana.access).send().await.expect(200);
     let third = app.get(&follow(&second.body["next"])).bearer(&ana.access).send().await.expect(200);
     let back = app.get(&follow(&second.body["previous"])).bearer(&ana.access).send().await.expect(200);
 
-    assert_eq!((ids(&first.body), ids(&second.body), ids(&third.body), ids(&back.body)), (vec![7, 6, 5], vec![4, 3, 2], vec![1], vec![7, 6, 5]));
+    assert_eq!(
+        (ids(&first.body), ids(&second.body), ids(&third.body), ids(&back.body)),
+        (vec![7, 6, 5], vec![4, 3, 2], vec![1], vec![7, 6, 5])
+    );
     assert!(first.body["previous"].is_null() && third.body["next"].is_null() && first.body.get("count").is_none());
     let only = app.get(&format!("{TRANSACTIONS}?type=subscription&count=true")).bearer(&ana.access).send().await.expect(200);
     assert_eq!((ids(&only.body), only.body["count"].as_i64()), (vec![1], Some(1)));
@@ -173,7 +203,12 @@ async fn prices_are_edited_by_developers_only_and_apply_from_then_on() {
     assert_eq!(costs.data()[0], json!({"operation": "clustering", "unit": "run", "cost": 12}));
     let deducted = app.post(DEDUCT).bearer(&ana.access).json(json!({"operation": "clustering", "quantity": 1})).send().await.expect(201);
     assert_eq!(deducted.data()["transaction"]["amount"], -12);
-    app.request(Method::PATCH, "/api/v1/billing/admin/credit-costs/mining/").bearer(&staff.access).json(json!({"cost": 1, "reason": "x"})).send().await.expect(404);
+    app.request(Method::PATCH, "/api/v1/billing/admin/credit-costs/mining/")
+        .bearer(&staff.access)
+        .json(json!({"cost": 1, "reason": "x"}))
+        .send()
+        .await
+        .expect(404);
 }
 
 #[tokio::test]
@@ -181,7 +216,13 @@ async fn the_database_refuses_to_change_or_delete_a_ledger_row() {
     let app = TestApp::start().await;
     app.register("ana@example.com").await;
 
-    for statement in ["update credit_transactions set description = 'x'", "delete from credit_transactions", "truncate credit_transactions", "update audit_log set reason = 'x'", "delete from audit_log"] {
+    for statement in [
+        "update credit_transactions set description = 'x'",
+        "delete from credit_transactions",
+        "truncate credit_transactions",
+        "update audit_log set reason = 'x'",
+        "delete from audit_log",
+    ] {
         let refused = sqlx::query(statement).execute(app.pool()).await;
         assert!(refused.is_err(), "{statement}");
     }

@@ -1,6 +1,11 @@
 //! The API as its clients see it: every test talks to the production router, on a database of its own.
 
+mod accounts;
 mod auth;
+mod billing;
+mod credits;
+mod plans;
 mod registration;
+mod sites;
 mod support;
 mod system;

@@ -7,12 +7,12 @@ const LIST: &str = "/api/v1/auth/plans/";
 const ADMINISTRATION: &str = "/api/v1/billing/admin/plans/";
 
 fn slugs(list: &Value) -> Vec<&str> {
-    list["results"].as_array().unwrap().iter().map(|plan| plan["slug"].as_str().unwrap()).collect()
+    list["results"].as_array().expect("a list").iter().map(|plan| plan["slug"].as_str().expect("a word")).collect()
 }
 
 async fn audit_rows(app: &TestApp, target: &str) -> Vec<(String, Value, Value, Option<String>)> {
     let rows = sqlx::query_as("select actor, before, after, reason from audit_log where target = $1 order by audit_id");
-    rows.bind(target).fetch_all(app.pool()).await.unwrap()
+    rows.bind(target).fetch_all(app.pool()).await.expect("the audit log")
 }
 
 #[tokio::test]
@@ -73,14 +73,18 @@ async fn only_a_developer_sees_and_edits_all_of_a_plan() {
     let developer = app.operator().await;
 
     let of_owner = app.get(ADMINISTRATION).bearer(&ana.access).send().await.expect(403);
-    let edit_of_owner = app.patch("/api/v1/billing/admin/plans/starter/").bearer(&ana.access).json(json!({"reason": "free money", "max_sites": 9}));
+    let edit_of_owner =
+        app.patch("/api/v1/billing/admin/plans/starter/").bearer(&ana.access).json(json!({"reason": "free money", "max_sites": 9}));
     let edit_of_owner = edit_of_owner.send().await.expect(403);
     app.get(ADMINISTRATION).send().await.expect(401);
     let of_developer = app.get(ADMINISTRATION).bearer(&developer.access).send().await.expect(200);
 
     assert_eq!((&of_owner.body["code"], &edit_of_owner.body["code"]), (&json!("developer_required"), &json!("developer_required")));
     let enterprise = &of_developer.body["results"][5];
-    assert_eq!((&enterprise["assignment"], &enterprise["throttle_factor"], &enterprise["own_credits_per_month"]), (&json!("manual"), &json!(20), &json!(10_000)));
+    assert_eq!(
+        (&enterprise["assignment"], &enterprise["throttle_factor"], &enterprise["own_credits_per_month"]),
+        (&json!("manual"), &json!(20), &json!(10_000))
+    );
     assert!(audit_rows(&app, "plan:starter").await.is_empty());
 }
 
@@ -119,7 +123,8 @@ async fn credits_set_to_null_fall_back_to_the_included_figure_and_missing_ones_s
     let app = TestApp::start().await;
     let developer = app.operator().await;
     sqlx::query("update plans set included_credits = 750 where slug = 'starter'").execute(app.pool()).await.unwrap();
-    let edit = async |body: Value| app.patch("/api/v1/billing/admin/plans/starter/").bearer(&developer.access).json(body).send().await.expect(200);
+    let edit =
+        async |body: Value| app.patch("/api/v1/billing/admin/plans/starter/").bearer(&developer.access).json(body).send().await.expect(200);
 
     let kept = edit(json!({"reason": "a name", "name": "Starter Plan"})).await;
     let cleared = edit(json!({"reason": "the older figure", "credits_per_month": null})).await;
@@ -163,9 +168,9 @@ async fn seeding_again_adds_what_is_missing_and_leaves_what_was_edited() {
     sqlx::query("delete from plans where slug = 'scale'").execute(app.pool()).await.unwrap();
     sqlx::query("update plans set price = 95 where slug = 'starter'").execute(app.pool()).await.unwrap();
 
-    let plans = igny8::plans::service::seed(app.pool()).await.unwrap();
+    let added = igny8::db::seed(app.pool()).await.unwrap();
 
-    assert_eq!(plans, 6);
+    assert_eq!(added, 1);
     let scale = app.get("/api/v1/auth/plans/scale/").send().await.expect(200);
     let starter = app.get("/api/v1/auth/plans/starter/").send().await.expect(200);
     assert_eq!((&scale.data()["price"], &starter.data()["price"]), (&json!("229.00"), &json!("95.00")));

@@ -25,14 +25,25 @@ async fn written(app: &TestApp) -> i64 {
 async fn a1_a2_b1_a_signup_starts_on_the_trial_with_the_trials_credits() {
     let app = TestApp::start().await;
 
-    let reply = register(&app, json!({ "email": "Ana@Example.com", "password": PASSWORD, "password_confirm": PASSWORD, "first_name": "Ana", "last_name": "K" })).await.expect(201);
+    let reply = register(
+        &app,
+        json!({ "email": "Ana@Example.com", "password": PASSWORD, "password_confirm": PASSWORD, "first_name": "Ana", "last_name": "K" }),
+    )
+    .await
+    .expect(201);
 
     let user = &reply.data()["user"];
     assert_eq!((&user["email"], &user["username"], &user["role"]), (&json!("ana@example.com"), &json!("ana"), &json!("owner")));
     assert_eq!((&user["is_superuser"], &user["email_verified"]), (&json!(false), &json!(false)));
     let account = &user["account"];
-    assert_eq!((&account["name"], &account["slug"], &account["status"]), (&json!("Ana's account"), &json!("ana-s-account"), &json!("trial")));
-    assert_eq!((&account["credits"], &account["plan"]["slug"], &account["plan"]["price"]), (&json!(2000), &json!("free-trial"), &json!("0.00")));
+    assert_eq!(
+        (&account["name"], &account["slug"], &account["status"]),
+        (&json!("Ana's account"), &json!("ana-s-account"), &json!("trial"))
+    );
+    assert_eq!(
+        (&account["credits"], &account["plan"]["slug"], &account["plan"]["price"]),
+        (&json!(2000), &json!("free-trial"), &json!("0.00"))
+    );
     let subscription = &account["subscription"];
     assert_eq!((&subscription["status"], &subscription["payment_method"]), (&json!("trialing"), &Value::Null));
     assert_eq!(subscription["current_period_start"], "2026-03-01T00:00:00Z");
@@ -49,13 +60,15 @@ async fn a2_a_signup_writes_one_ledger_row_that_says_where_the_credits_come_from
 
     let session = app.register("ana@example.com").await;
 
-    let rows: Vec<(String, i64, String, Value, String)> = sqlx::query_as("select kind, amount, description, metadata, actor from credit_transactions where account_id = $1")
-        .bind(session.account_id)
-        .fetch_all(app.pool())
-        .await
-        .unwrap();
+    let rows: Vec<(String, i64, String, Value, String)> =
+        sqlx::query_as("select kind, amount, description, metadata, actor from credit_transactions where account_id = $1")
+            .bind(session.account_id)
+            .fetch_all(app.pool())
+            .await
+            .unwrap();
     let metadata = json!({ "registration": true, "plan_slug": "free-trial" });
-    let expected = ("subscription".to_owned(), 2000, "Initial credits from Free Trial".to_owned(), metadata, format!("user:{}", session.user_id));
+    let expected =
+        ("subscription".to_owned(), 2000, "Initial credits from Free Trial".to_owned(), metadata, format!("user:{}", session.user_id));
     assert_eq!(rows, [expected]);
     let audited = app.count("select count(*) from audit_log where action = 'account.registered'").await;
     assert_eq!(audited, 1);
@@ -110,7 +123,17 @@ async fn a2_a_trial_plan_without_credits_is_passed_over() {
 
 #[tokio::test]
 async fn a2_a_step_that_fails_leaves_nothing_behind() {
-    for table in ["accounts", "users", "subscriptions", "subscription_periods", "credit_balances", "credit_transactions", "audit_log", "sessions", "refresh_tokens"] {
+    for table in [
+        "accounts",
+        "users",
+        "subscriptions",
+        "subscription_periods",
+        "credit_balances",
+        "credit_transactions",
+        "audit_log",
+        "sessions",
+        "refresh_tokens",
+    ] {
         let app = TestApp::start().await;
         let fail = format!(
             "create function fail() returns trigger language plpgsql as $$ begin raise exception 'planted'; end $$; \
@@ -139,14 +162,20 @@ async fn a4_a_paid_plan_named_at_signup_is_an_intent_and_is_not_assigned() {
     let app = TestApp::start().await;
 
     for (slug, price) in [("starter", "89.00"), ("growth", "139.00"), ("scale", "229.00")] {
-        let form = json!({ "email": format!("{slug}@example.com"), "password": PASSWORD, "plan_slug": slug, "payment_method": "bank_transfer" });
+        let form =
+            json!({ "email": format!("{slug}@example.com"), "password": PASSWORD, "plan_slug": slug, "payment_method": "bank_transfer" });
         let reply = register(&app, form).await.expect(201);
         let account = &reply.data()["user"]["account"];
-        assert_eq!((&account["plan"]["slug"], &account["status"], &account["credits"]), (&json!("free-trial"), &json!("trial"), &json!(2000)));
+        assert_eq!(
+            (&account["plan"]["slug"], &account["status"], &account["credits"]),
+            (&json!("free-trial"), &json!("trial"), &json!(2000))
+        );
         assert_eq!((&reply.data()["intended_plan"]["slug"], &reply.data()["intended_plan"]["price"]), (&json!(slug), &json!(price)));
     }
 
-    let remembered = app.count("select count(*) from audit_log where after ->> 'intended_plan' = 'growth' and after ->> 'payment_method' = 'bank_transfer'").await;
+    let remembered = app
+        .count("select count(*) from audit_log where after ->> 'intended_plan' = 'growth' and after ->> 'payment_method' = 'bank_transfer'")
+        .await;
     assert_eq!(remembered, 1);
     app.verify().await;
 }
@@ -172,9 +201,11 @@ async fn every_wrong_field_is_told_at_once() {
     let app = TestApp::start().await;
     app.register("taken@example.com").await;
 
-    let shape = json!({ "email": "nobody", "password": "short", "payment_method": "cash", "first_name": "x".repeat(151), "username": "a\u{0}b" });
+    let shape =
+        json!({ "email": "nobody", "password": "short", "payment_method": "cash", "first_name": "x".repeat(151), "username": "a\u{0}b" });
     let shape = register(&app, shape).await.expect_code(400, "invalid_input");
-    let sense = json!({ "email": "ana@example.com", "password": "ana@example.com", "password_confirm": "another", "account_name": "Default" });
+    let sense =
+        json!({ "email": "ana@example.com", "password": "ana@example.com", "password_confirm": "another", "account_name": "Default" });
     let sense = register(&app, sense).await.expect_code(400, "invalid_input");
     let facts = json!({ "email": "taken@example.com", "password": PASSWORD, "plan_slug": "platinum" });
     let facts = register(&app, facts).await.expect_code(400, "invalid_input");
@@ -202,7 +233,12 @@ async fn a_common_or_a_short_password_is_refused_and_the_minimum_can_be_raised()
 async fn a_form_registers_as_json_does() {
     let app = TestApp::start().await;
 
-    let reply = app.post(REGISTER).form("email=ana%40example.com&password=correct+horse+battery&first_name=&plan_slug=starter").send().await.expect(201);
+    let reply = app
+        .post(REGISTER)
+        .form("email=ana%40example.com&password=correct+horse+battery&first_name=&plan_slug=starter")
+        .send()
+        .await
+        .expect(201);
 
     assert_eq!(reply.data()["user"]["account"]["name"], "ana's account");
     assert_eq!(reply.data()["intended_plan"]["slug"], "starter");
@@ -257,7 +293,12 @@ async fn fifty_parallel_signups_with_one_address_in_five_spellings_make_one_acco
 
     let statuses = |status: u16| replies.iter().filter(|reply| reply.status.as_u16() == status).count();
     assert_eq!((statuses(201), statuses(400)), (1, 49), "{:?}", replies.iter().map(|reply| &reply.text).collect::<Vec<_>>());
-    for table in ["select count(*) from accounts", "select count(*) from users", "select count(*) from subscriptions", "select count(*) from credit_transactions"] {
+    for table in [
+        "select count(*) from accounts",
+        "select count(*) from users",
+        "select count(*) from subscriptions",
+        "select count(*) from credit_transactions",
+    ] {
         assert_eq!(app.count(table).await, 1, "{table}");
     }
     app.verify().await;
@@ -317,10 +358,17 @@ async fn an_admin_is_made_on_the_system_account_and_an_existing_address_is_refus
     let user = &me.data()["user"];
     assert_eq!((&user["role"], &user["is_superuser"], &user["email_verified"]), (&json!("developer"), &json!(true), &json!(true)));
     let account = &user["account"];
-    assert_eq!((&account["slug"], &account["status"], &account["plan"]["slug"], &account["credits"]), (&json!("aws-admin"), &json!("active"), &json!("enterprise"), &json!(10000)));
-    assert_eq!(account["subscription"]["current_period_end"], "2027-03-01T00:00:00Z");
+    assert_eq!(
+        (&account["slug"], &account["status"], &account["plan"]["slug"], &account["credits"]),
+        (&json!("aws-admin"), &json!("active"), &json!("enterprise"), &json!(10000))
+    );
+    assert_eq!(account["subscription"]["current_period_end"], "2026-03-31T00:00:00Z");
     assert_eq!(again.unwrap_err().to_string(), "a user with this email already exists");
     assert_eq!(app.count("select count(*) from accounts where is_system").await, 1);
     assert_eq!(app.count("select count(*) from audit_log where actor = 'cli' and action = 'developer.created'").await, 1);
+    app.advance(Duration::from_secs(400 * 86_400));
+    let later = app.log_in("staff@example.com").await;
+    let me = app.get("/api/v1/auth/me/").bearer(&later.access).send().await.expect(200);
+    assert_eq!(me.data()["user"]["account"]["status"], "active", "a system account never expires");
     app.verify().await;
 }

@@ -23,15 +23,25 @@ fn codes(replies: &[&Reply]) -> Vec<String> {
 
 async fn put_on_plan(app: &TestApp, session: &Session, slug: &str) {
     let update = sqlx::query("update accounts set plan_id = (select plan_id from plans where slug = $2) where account_id = $1");
-    update.bind(session.account_id).bind(slug).execute(app.pool()).await.unwrap();
+    update.bind(session.account_id).bind(slug).execute(app.pool()).await.expect("the statement runs");
 }
 
 async fn set_role(app: &TestApp, session: &Session, role: &str) {
-    sqlx::query("update users set role = $2 where user_id = $1").bind(session.user_id).bind(role).execute(app.pool()).await.unwrap();
+    sqlx::query("update users set role = $2 where user_id = $1")
+        .bind(session.user_id)
+        .bind(role)
+        .execute(app.pool())
+        .await
+        .expect("the statement runs");
 }
 
 async fn set_status(app: &TestApp, session: &Session, status: &str) {
-    sqlx::query("update accounts set status = $2 where account_id = $1").bind(session.account_id).bind(status).execute(app.pool()).await.unwrap();
+    sqlx::query("update accounts set status = $2 where account_id = $1")
+        .bind(session.account_id)
+        .bind(status)
+        .execute(app.pool())
+        .await
+        .expect("the statement runs");
 }
 
 async fn create(app: &TestApp, session: &Session, name: &str) -> Value {
@@ -40,7 +50,7 @@ async fn create(app: &TestApp, session: &Session, name: &str) -> Value {
 
 async fn mint(app: &TestApp, session: &Session, site: &Value) -> String {
     let reply = app.post(&key_path(site)).bearer(&session.access).send().await.expect(201);
-    reply.data()["key"].as_str().unwrap().to_owned()
+    reply.data()["key"].as_str().expect("a key").to_owned()
 }
 
 async fn delete(app: &TestApp, session: &Session, site: &Value) -> Reply {
@@ -53,14 +63,14 @@ async fn restore(app: &TestApp, session: &Session, site: &Value) -> Reply {
 
 async fn seen(app: &TestApp, session: &Session) -> Vec<Value> {
     let reply = app.get(SITES).bearer(&session.access).send().await.expect(200);
-    let ids = reply.body["results"].as_array().unwrap().iter().map(|site| site["id"].clone()).collect::<Vec<_>>();
+    let ids = reply.body["results"].as_array().expect("a list").iter().map(|site| site["id"].clone()).collect::<Vec<_>>();
     assert_eq!(reply.body["count"], json!(ids.len()));
     ids
 }
 
 async fn audit_actions(app: &TestApp, site: &Value) -> Vec<String> {
     let actions = sqlx::query_scalar("select action from audit_log where target = $1 order by audit_id");
-    actions.bind(format!("site:{site}")).fetch_all(app.pool()).await.unwrap()
+    actions.bind(format!("site:{site}")).fetch_all(app.pool()).await.expect("the audit log")
 }
 
 #[tokio::test]
@@ -104,7 +114,10 @@ async fn a_word_made_from_a_name_gets_a_number_and_a_given_one_that_is_taken_is_
     let taken = app.post(SITES).bearer(&ana.access).json(json!({"name": "Other", "slug": "blog"})).send().await.expect(400);
     let given = app.post(SITES).bearer(&ana.access).json(json!({"name": "Other", "slug": "other-blog"})).send().await.expect(201);
 
-    assert_eq!((&second.data()["slug"], &nameless.data()["slug"], &given.data()["slug"]), (&json!("blog-2"), &json!("site"), &json!("other-blog")));
+    assert_eq!(
+        (&second.data()["slug"], &nameless.data()["slug"], &given.data()["slug"]),
+        (&json!("blog-2"), &json!("site"), &json!("other-blog"))
+    );
     assert_eq!(taken.body["errors"]["slug"].as_array().unwrap().len(), 1);
     let bea = app.register("bea@example.com").await;
     let elsewhere = app.post(SITES).bearer(&bea.access).json(json!({"name": "Blog", "slug": "blog"})).send().await.expect(201);
@@ -245,7 +258,10 @@ async fn a_patch_changes_what_it_names_and_null_clears_the_address() {
 
     assert_eq!((&renamed.data()["url"], &renamed.data()["slug"]), (&json!("https://a.example.com"), &json!("site")));
     assert_eq!(renamed.data()["updated_at"], "2026-03-01T00:00:05Z");
-    assert_eq!((&cleared.data()["url"], &cleared.data()["is_active"], &cleared.data()["name"]), (&Value::Null, &json!(false), &json!("New name")));
+    assert_eq!(
+        (&cleared.data()["url"], &cleared.data()["is_active"], &cleared.data()["name"]),
+        (&Value::Null, &json!(false), &json!("New name"))
+    );
     assert_eq!(same.data(), cleared.data());
     assert_eq!(audit_actions(&app, &site).await, ["site.created", "site.changed", "site.changed"]);
 }
@@ -292,7 +308,11 @@ async fn h_what_was_not_restored_in_time_is_gone_and_then_purged_with_its_keys()
     let ana = app.register("ana@example.com").await;
     // The retention outlives the trial: the account must be one that still may act.
     put_on_plan(&app, &ana, "growth").await;
-    sqlx::query("update accounts set deletion_retention_days = 10 where account_id = $1").bind(ana.account_id).execute(app.pool()).await.unwrap();
+    sqlx::query("update accounts set deletion_retention_days = 10 where account_id = $1")
+        .bind(ana.account_id)
+        .execute(app.pool())
+        .await
+        .unwrap();
     let (site, kept) = (create(&app, &ana, "Blog").await, create(&app, &ana, "Kept").await);
     mint(&app, &ana, &site).await;
     delete(&app, &ana, &site).await;
@@ -515,7 +535,7 @@ async fn e_a_suspended_customer_sees_his_sites_but_changes_none_and_his_key_has_
 
     set_status(&app, &ana, "suspended").await;
 
-    assert_eq!(seen(&app, &ana).await, [site.clone()]);
+    assert_eq!(seen(&app, &ana).await, std::slice::from_ref(&site));
     let change = app.patch(&path(&site)).bearer(&ana.access).json(json!({"name": "New"})).send().await.expect(403);
     let by_key = app.get(SITES).key(&key).send().await.expect(403);
     assert_eq!(codes(&[&change, &by_key]), ["account_suspended", "account_suspended"]);
@@ -542,7 +562,8 @@ async fn a_key_of_the_old_system_keeps_working() {
     let ana = app.register("ana@example.com").await;
     let site = create(&app, &ana, "Site").await;
     let old_key = "wp-0123456789abcdef";
-    let import = sqlx::query("insert into site_keys (account_id, site_id, key_sha256, last_four, created_at) values ($1, $2, $3, 'cdef', $4)");
+    let import =
+        sqlx::query("insert into site_keys (account_id, site_id, key_sha256, last_four, created_at) values ($1, $2, $3, 'cdef', $4)");
     let import = import.bind(ana.account_id).bind(site.as_i64()).bind(igny8::secrets::sha256(old_key).as_slice()).bind(app.now());
     import.execute(app.pool()).await.unwrap();
 
@@ -597,7 +618,10 @@ async fn the_list_of_sites_is_paged_like_every_list() {
     let second = app.get("/api/v1/auth/sites/?page=2&page_size=2").bearer(&ana.access).send().await.expect(200);
     let beyond = app.get("/api/v1/auth/sites/?page=7&page_size=2").bearer(&ana.access).send().await.expect(200);
 
-    assert_eq!((&second.body["count"], &second.body["results"][0]["name"], &second.body["next"]), (&json!(3), &json!("Three"), &Value::Null));
+    assert_eq!(
+        (&second.body["count"], &second.body["results"][0]["name"], &second.body["next"]),
+        (&json!(3), &json!("Three"), &Value::Null)
+    );
     assert!(second.body["previous"].as_str().unwrap().ends_with("/api/v1/auth/sites/?page_size=2&page=1"));
     assert_eq!((&beyond.body["count"], &beyond.body["results"]), (&json!(3), &json!([])));
 }

@@ -88,8 +88,7 @@ impl Drop for TestDatabase {
         // itself. Connections that are still open are cut by the server.
         let name = self.name.clone();
         let dropping = thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(drop_database(&name));
         });
         if dropping.join().is_err() {
@@ -111,14 +110,11 @@ async fn server_url() -> &'static str {
                 bin_dir: variable("PG_BIN_DIR").map(PathBuf::from),
                 durability: Durability::Disposable,
             };
-            let start =
-                || PrivatePostgres::start(&settings).unwrap_or_else(|error| panic!("{}", chain(&error)));
+            let start = || PrivatePostgres::start(&settings).unwrap_or_else(|error| panic!("{}", chain(&error)));
             SERVER.get_or_init(start).url("postgres")
         }
     };
-    tokio::task::spawn_blocking(move || URL.get_or_init(find).as_str())
-        .await
-        .expect("a database server for the tests")
+    tokio::task::spawn_blocking(move || URL.get_or_init(find).as_str()).await.expect("a database server for the tests")
 }
 
 #[expect(clippy::disallowed_methods, reason = "how the tests are run, not a setting of the application")]
@@ -154,11 +150,7 @@ async fn template(admin: &mut PgConnection, server_url: &str) -> String {
         return name;
     }
     // A lock of the session, because `create database` cannot run inside a transaction.
-    sqlx::query("select pg_advisory_lock($1)")
-        .bind(LOCK)
-        .execute(&mut *admin)
-        .await
-        .expect("lock the template");
+    sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut *admin).await.expect("lock the template");
     if !is_template(admin, &name).await {
         run(admin, format!("drop database if exists {name} with (force)")).await;
         run(admin, format!("create database {name} template template0")).await;
@@ -168,11 +160,7 @@ async fn template(admin: &mut PgConnection, server_url: &str) -> String {
         // The last step is the sign that it is finished. A template takes no connections: one would block cloning.
         run(admin, format!("alter database {name} with is_template true allow_connections false")).await;
     }
-    sqlx::query("select pg_advisory_unlock($1)")
-        .bind(LOCK)
-        .execute(&mut *admin)
-        .await
-        .expect("unlock the template");
+    sqlx::query("select pg_advisory_unlock($1)").bind(LOCK).execute(&mut *admin).await.expect("unlock the template");
     name
 }
 
@@ -243,8 +231,7 @@ fn options_of(url: &str) -> PgConnectOptions {
 
 /// The same server and parameters, another database.
 fn with_database(url: &str, name: &str) -> String {
-    let (address, parameters) =
-        url.split_once('?').map_or((url, String::new()), |(a, p)| (a, format!("?{p}")));
+    let (address, parameters) = url.split_once('?').map_or((url, String::new()), |(a, p)| (a, format!("?{p}")));
     let authority_at = address.find("://").map_or(0, |at| at + "://".len());
     let server = address[authority_at..].find('/').map_or(address, |at| &address[..authority_at + at]);
     format!("{server}/{name}{parameters}")

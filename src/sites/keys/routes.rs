@@ -46,7 +46,13 @@ pub fn bridge() -> OpenApiRouter<AppState> {
     (status = 404, body = ErrorBody, description = "not_found"),
     (status = 429, body = ErrorBody, description = "throttled"),
 ))]
-async fn list_keys(State(state): State<AppState>, Admin(member): Admin, Now(now): Now, Path(id): Path<SiteId>, request: PageRequest) -> Outcome<Answer> {
+async fn list_keys(
+    State(state): State<AppState>,
+    Admin(member): Admin,
+    Now(now): Now,
+    Path(id): Path<SiteId>,
+    request: PageRequest,
+) -> Outcome<Answer> {
     sites::store::find_site(&state.pool, member.account.id, Sight::All, id).await?.ok_or_else(Problem::not_found)?;
     let (keys, count) = store::list_keys(&state.pool, member.account.id, id, request.page_size, request.offset(), now).await?;
     Ok(Answer::list(request.page(keys, count)))

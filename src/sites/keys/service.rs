@@ -16,7 +16,13 @@ use serde_json::json;
 use sqlx::PgPool;
 
 /// Makes a new key for a site, which alone this answer shows. The old keys live on for so many minutes, or stop at once.
-pub async fn create(pool: &PgPool, author: &Author<'_>, site: SiteId, overlap_minutes: i32, now: Timestamp) -> Result<NewSiteKey, SiteError> {
+pub async fn create(
+    pool: &PgPool,
+    author: &Author<'_>,
+    site: SiteId,
+    overlap_minutes: i32,
+    now: Timestamp,
+) -> Result<NewSiteKey, SiteError> {
     retried(async || {
         let mut tx = begin(pool).await?;
         // Locked, so that two rotations at once don't leave two keys without an end.

@@ -9,7 +9,14 @@ use crate::{
 use sqlx::{PgConnection, PgPool};
 
 /// Adds a key; only its hash and its last four characters are kept.
-pub async fn insert_key(connection: &mut PgConnection, account: AccountId, site: SiteId, key: &str, by: UserId, now: Timestamp) -> Result<SiteKeyView, StoreError> {
+pub async fn insert_key(
+    connection: &mut PgConnection,
+    account: AccountId,
+    site: SiteId,
+    key: &str,
+    by: UserId,
+    now: Timestamp,
+) -> Result<SiteKeyView, StoreError> {
     let hash = crate::secrets::sha256(key);
     let last_four = key.get(key.len().saturating_sub(4)..).unwrap_or("");
     let view = sqlx::query_as!(
@@ -48,7 +55,13 @@ pub async fn mark_keys_revoked(connection: &mut PgConnection, account: AccountId
 }
 
 /// Lets the keys of a site that work at `now` work no longer than until `until`. Returns how many.
-pub async fn mark_keys_expiring(connection: &mut PgConnection, account: AccountId, site: SiteId, until: Timestamp, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn mark_keys_expiring(
+    connection: &mut PgConnection,
+    account: AccountId,
+    site: SiteId,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         r#"
         update site_keys set expires_at = least(expires_at, $3)
@@ -65,7 +78,14 @@ pub async fn mark_keys_expiring(connection: &mut PgConnection, account: AccountI
 }
 
 /// One page of a living site's keys that work at `now`, newest first, and how many there are in all.
-pub async fn list_keys(pool: &PgPool, account: AccountId, site: SiteId, limit: i64, offset: i64, now: Timestamp) -> Result<(Vec<SiteKeyView>, i64), StoreError> {
+pub async fn list_keys(
+    pool: &PgPool,
+    account: AccountId,
+    site: SiteId,
+    limit: i64,
+    offset: i64,
+    now: Timestamp,
+) -> Result<(Vec<SiteKeyView>, i64), StoreError> {
     let keys = sqlx::query_as!(
         SiteKeyView,
         r#"

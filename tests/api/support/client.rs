@@ -67,7 +67,7 @@ impl Call {
         *request.method_mut() = self.method;
         *request.uri_mut() = self.path.parse().expect("a path");
         *request.headers_mut() = self.headers;
-        request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("api.test"));
+        request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("igny8.test"));
         request.extensions_mut().insert(PeerAddress(SocketAddr::new(self.address, 40_000)));
         let response = self.app.oneshot(request).await.expect("the router answers");
         let (parts, body) = response.into_parts();

@@ -178,7 +178,8 @@ impl TestApp {
 
     /// Asserts the money invariants.
     pub(crate) async fn verify(&self) {
-        assert_eq!(igny8::system::service::verify(self.pool()).await.expect("the database answers"), []);
+        let violations = igny8::system::service::verify(self.pool()).await.expect("the laws can be asked");
+        assert!(violations.is_empty(), "laws are broken: {violations:?}");
     }
 
     /// One number from the database.
