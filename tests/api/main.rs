@@ -8,3 +8,4 @@ mod plans;
 mod registration;
 mod sites;
 mod support;
+mod system;
