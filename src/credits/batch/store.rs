@@ -134,6 +134,7 @@ pub async fn is_written(connection: &mut PgConnection, account: AccountId, entry
 ///
 /// Writes the entries of every account whose row is still as the batch was decided from (`last_seq`), which may spend, whose
 /// keys are new and whose prices stand; gives those accounts. Of all others nothing is touched. One statement, one commit.
+#[allow(clippy::as_conversions, reason = "sqlx's own way to name the type of an array with nulls")]
 pub async fn append_where_unchanged(
     connection: &mut PgConnection,
     columns: &Columns,
