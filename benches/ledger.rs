@@ -2,7 +2,14 @@
 //!
 //! `cargo bench --bench ledger` prints ratios against pgbench's best rate; absolute figures drift with the machine. Options by
 //! environment: `BENCH_ACCOUNTS` (100000), `BENCH_SECONDS` per measurement (4), `BENCH_ROUNDS` (3).
-#![allow(clippy::unwrap_used, clippy::as_conversions, clippy::float_arithmetic, clippy::disallowed_methods, missing_docs, reason = "a measurement, not the product")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::as_conversions,
+    clippy::float_arithmetic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a measurement, not the product"
+)]
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, body::Bytes, client::conn::http1};
@@ -48,7 +55,8 @@ fn option(name: &str, default: u64) -> u64 {
 async fn main() {
     // `cargo test --benches` asks only whether it runs at all.
     let is_smoke = !std::env::args().any(|argument| argument == "--bench");
-    let (accounts, seconds, rounds) = if is_smoke { (100, 1, 1) } else { (option("BENCH_ACCOUNTS", 100_000), option("BENCH_SECONDS", 4), option("BENCH_ROUNDS", 3)) };
+    let (accounts, seconds, rounds) =
+        if is_smoke { (100, 1, 1) } else { (option("BENCH_ACCOUNTS", 100_000), option("BENCH_SECONDS", 4), option("BENCH_ROUNDS", 3)) };
     let dir = std::env::temp_dir().join(format!("igny8-bench-{}", std::process::id()));
     let settings = Settings { data_dir: dir.clone(), bin_dir: None, durability: Durability::Durable };
     let postgres = tokio::task::spawn_blocking(move || PrivatePostgres::start(&settings).unwrap()).await.unwrap();
@@ -97,7 +105,13 @@ fn session(account: i64) -> Uuid {
 fn token(account: i64) -> String {
     let holder = Holder { user: UserId(account), account: Some(AccountId(account)), role: Role::Owner };
     let now = chrono::Utc::now();
-    let draft = Draft { holder, session: SessionId(session(account)), token_type: TokenType::Access, token_id: Uuid::from_u128(7), expires_at: now + chrono::TimeDelta::hours(5) };
+    let draft = Draft {
+        holder,
+        session: SessionId(session(account)),
+        token_type: TokenType::Access,
+        token_id: Uuid::from_u128(7),
+        expires_at: now + chrono::TimeDelta::hours(5),
+    };
     Tokens::new(&TokenSecrets { current: SECRET.into(), previous: Vec::new() }).sign(&draft, now).unwrap()
 }
 
@@ -173,7 +187,12 @@ impl Server {
 
     fn command(postgres: &PrivatePostgres, dir: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_igny8"));
-        command.env("DATABASE_URL", postgres.url("bench")).env("JWT_SECRET_KEY", SECRET).env("THROTTLE_DISABLED", "true").env("LOG_LEVEL", "warn").env("DATA_DIR", dir);
+        command
+            .env("DATABASE_URL", postgres.url("bench"))
+            .env("JWT_SECRET_KEY", SECRET)
+            .env("THROTTLE_DISABLED", "true")
+            .env("LOG_LEVEL", "warn")
+            .env("DATA_DIR", dir);
         command
     }
 
@@ -193,7 +212,8 @@ impl Drop for Server {
 /// Sends debits over so many kept-alive connections for a while, each connection one after the other.
 async fn load(port: u16, tokens: &Arc<Vec<String>>, connections: usize, hot: bool, period: Duration) -> Run {
     let began = Instant::now();
-    let workers = (0..connections).map(|worker| tokio::spawn(work(port, Arc::clone(tokens), worker, hot, began + period))).collect::<Vec<_>>();
+    let workers =
+        (0..connections).map(|worker| tokio::spawn(work(port, Arc::clone(tokens), worker, hot, began + period))).collect::<Vec<_>>();
     let mut micros = Vec::new();
     for worker in workers {
         micros.extend(worker.await.unwrap());

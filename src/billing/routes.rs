@@ -19,6 +19,7 @@ use crate::{
         caller::{Admin, Developer, Now, Operator, Owner, Source},
         envelope::{Answer, Envelope},
         extract::{Body, Path, Text},
+        field::Day,
         idempotency::IdempotencyKey,
         page::{CursorRequest, Page, PageRequest},
         problem::{ErrorBody, Outcome, Problem},
@@ -28,7 +29,6 @@ use axum::{
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, header},
 };
-use chrono::NaiveDate;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -149,7 +149,7 @@ request_body! { Refused:
         currency: Option<Text<3>>,
         /// The day the money moved.
         #[schema(value_type = Option<String>, format = Date)]
-        paid_on: Option<NaiveDate>,
+        paid_on: Option<Day>,
         /// For the file.
         note: Option<Text<1000>>,
         /// True: same checks, same answer, nothing written.
@@ -181,7 +181,7 @@ impl ConfirmBody {
             currency: self.currency.map(|currency| currency.0.to_uppercase()),
             payer_name: self.payer_name.0,
             plan_slug: self.plan_slug.map(|slug| slug.0),
-            paid_on: self.paid_on,
+            paid_on: self.paid_on.map(|day| day.0),
             note: self.note.map(|note| note.0),
             mismatch_accepted_because: reason.filter(|_| accepts),
             run: if self.dry_run.unwrap_or(false) { Run::Dry } else { Run::Real },

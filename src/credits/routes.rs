@@ -7,7 +7,6 @@ use super::{
     store::{self, Filter},
 };
 use crate::{
-    clock::Timestamp,
     idempotency::model::Keyed,
     money::Credits,
     request_body,
@@ -16,6 +15,7 @@ use crate::{
         caller::{Caller, Developer, Now, Source, Spender, Viewer},
         envelope::{Answer, Envelope},
         extract::{Body, Path, Query, Text},
+        field::Instant,
         idempotency::IdempotencyKey,
         page::{CursorRequest, Page},
         problem::{ErrorBody, Outcome, Problem},
@@ -31,7 +31,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// What a suspended customer may still see.
 pub fn reading() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(balance)).routes(routes!(transactions)).routes(routes!(costs)).routes(routes!(set_cost))
+    OpenApiRouter::new().routes(routes!(balance)).routes(routes!(transactions)).routes(routes!(costs))
+}
+
+/// What a developer may change.
+pub fn administration() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(set_cost))
 }
 
 /// What only a working account may do.
@@ -67,11 +72,11 @@ request_body! { Ignored:
         /// Made at or after this instant.
         #[param(required = false, value_type = Option<String>, format = DateTime)]
         #[schema(value_type = Option<String>, format = DateTime)]
-        from: Option<Timestamp>,
+        from: Option<Instant>,
         /// Made before this instant.
         #[param(required = false, value_type = Option<String>, format = DateTime)]
         #[schema(value_type = Option<String>, format = DateTime)]
-        to: Option<Timestamp>,
+        to: Option<Instant>,
     }
 }
 
@@ -84,7 +89,8 @@ async fn transactions(
     Query(filter): Query<TransactionFilter>,
 ) -> Outcome<Answer> {
     let account = viewer.0.account.id;
-    let filter = Filter { kind: filter.r#type, operation: filter.operation, from: filter.from, to: filter.to };
+    let filter =
+        Filter { kind: filter.r#type, operation: filter.operation, from: filter.from.map(|from| from.0), to: filter.to.map(|to| to.0) };
     let rows = match page.newer_than() {
         Some(newer_than) => store::list_newer(&state.pool, account, &filter, newer_than, page.limit()).await?,
         None => store::list_older(&state.pool, account, &filter, page.older_than(), page.limit()).await?,

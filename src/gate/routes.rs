@@ -12,6 +12,7 @@ use crate::{
         passwords::NewPassword,
         users::{model::ProfileChange, store::update_profile},
     },
+    clock::Timestamp,
     ids::PaymentMethod,
     state::AppState,
     throttle::model::{Key, Scope},
@@ -129,7 +130,7 @@ async fn register(
     headers: HeaderMap,
     Body(form): Body<Register>,
 ) -> Outcome<Answer> {
-    count_address(&state, &form.email)?;
+    count_address(&state, &form.email, now)?;
     let registration = form.registration(device(&origin, &headers));
     let welcome = service::register(state.desk(), registration, &origin, now).await?;
     Ok(Answer::created(welcome).without_cookies())
@@ -150,7 +151,7 @@ async fn log_in(
     headers: HeaderMap,
     Body(form): Body<LogIn>,
 ) -> Outcome<Answer> {
-    count_address(&state, &form.email)?;
+    count_address(&state, &form.email, now)?;
     let stay = if form.remember_me.unwrap_or(false) { Stay::Remembered } else { Stay::Usual };
     let visit = Visit { stay, device: device(&origin, &headers) };
     let login = Login { email: form.email, password: form.password, visit };
@@ -191,9 +192,9 @@ async fn change_me(
 }
 
 /// Counts an attempt against the address that it is for, so that many clients together guess no faster than one.
-fn count_address(state: &AppState, email: &Email) -> Outcome<()> {
+fn count_address(state: &AppState, email: &Email, now: Timestamp) -> Outcome<()> {
     let verdict = state.throttle.check(Scope::AuthStrict, 1, Key::email(email.as_str()));
-    if verdict.retry_after.is_some() { Err(too_fast(&verdict)) } else { Ok(()) }
+    if verdict.retry_after.is_some() { Err(too_fast(Scope::AuthStrict, &verdict, now)) } else { Ok(()) }
 }
 
 fn device(origin: &Origin, headers: &HeaderMap) -> Device {
@@ -219,7 +220,7 @@ crate::request_body! { Ignored:
     (status = 409, body = ErrorBody, description = "not_restorable"),
 ))]
 async fn restore(State(state): State<AppState>, Now(now): Now, Source(origin): Source, Body(body): Body<RestoreBody>) -> Outcome<Answer> {
-    count_address(&state, &body.email)?;
+    count_address(&state, &body.email, now)?;
     service::restore(state.desk(), (&body.email, &body.password), &origin, now).await?;
     Ok(Answer::ok(Restored { restored: true }).message("The account is back; sign in."))
 }
