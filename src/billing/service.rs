@@ -120,6 +120,9 @@ async fn upgrade_in(
     now: Timestamp,
 ) -> Result<Invoice, BillingError> {
     let held = accounts::life::hold_in(connection, account, terms.grace, now).await?;
+    if held.row.is_system {
+        return Err(AccountError::System.into()); // staff's own: it never owes anything
+    }
     let plan = plans::store::find_plan_by_slug(&mut *connection, plan_slug).await?.ok_or(BillingError::UnknownPlan)?;
     rules::payable(&plan)?;
     if let Some(open) = store::lock_open_invoice(connection, account).await? {

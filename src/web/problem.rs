@@ -312,7 +312,7 @@ impl From<AccountError> for Problem {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::NotFound => Self::not_found(),
-            AccountError::System => Self::conflict("system_account", "A system account can't be suspended, cancelled or deleted."),
+            AccountError::System => Self::conflict("system_account", "A system account can't be suspended, cancelled, deleted or billed."),
             AccountError::Illegal(illegal) => {
                 Self::conflict("illegal_move", format!("This account is {}; that can't be done to it now.", illegal.from))
             }
