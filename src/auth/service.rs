@@ -201,13 +201,9 @@ async fn refresh_once(desk: Desk<'_>, claims: &Claims, origin: &Origin, now: Tim
     match rules::refresh(live.generation, token, now) {
         Refresh::Rotate { generation } => {
             let issued = desk.authenticator.issue(live.holder, claims.sid, live.stay, now)?;
-            let rotation = Rotation {
-                session: claims.sid,
-                used: claims.jti,
-                issued: issued.refresh_id,
-                generation,
-                expires_at: issued.pair.refresh_expires_at,
-            };
+            let (session, used) = (claims.sid, claims.jti);
+            let (token, expires_at) = (issued.refresh_id, issued.pair.refresh_expires_at);
+            let rotation = Rotation { session, used, issued: token, generation, expires_at };
             store::rotate(&mut tx, &rotation, now).await?;
             tx.commit().await.map_err(StoreError::from)?;
             Ok(issued.pair)

@@ -69,7 +69,7 @@ request_body! { Ignored:
 }
 
 /// Asks for a paid plan: gives the invoice to pay, with bank details and reference. Asked again, it is the same invoice.
-#[utoipa::path(post, path = "/account/upgrade", tag = "account", request_body = UpgradeBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<Invoice>), (status = 403, body = ErrorBody, description = "enterprise_requires_manual_assignment"), (status = 422, body = ErrorBody, description = "plan_not_payable")), security(("bearer" = [])))]
+#[utoipa::path(post, path = "/account/upgrade", tag = "account", request_body = UpgradeBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<Invoice>), (status = 403, body = ErrorBody, description = "enterprise_requires_manual_assignment"), (status = 409, body = ErrorBody, description = "system_account, idempotency_key_reused"), (status = 422, body = ErrorBody, description = "plan_not_payable")), security(("bearer" = [])))]
 async fn upgrade(
     State(state): State<AppState>,
     Owner(member): Owner,

@@ -163,6 +163,13 @@ pub struct Spend {
     pub actor: String,
 }
 
+impl Spend {
+    /// What stands on the statement: the client's own words, else the operation's name.
+    pub fn description(&self) -> String {
+        self.description.clone().unwrap_or_else(|| self.operation.as_str().replace('_', " "))
+    }
+}
+
 /// An entry of the ledger, as clients see it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Transaction {

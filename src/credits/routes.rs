@@ -1,7 +1,8 @@
 //! Credits over HTTP.
 
 use super::{
-    model::{Balance, Metadata, Operation, OperationCost, Pools, Quantity, Quote, Spend, Transaction, TransactionKind},
+    batch::rules::Wanted,
+    model::{Balance, Metadata, Operation, OperationCost, Quantity, Quote, Spend, Transaction, TransactionKind},
     service::{self, Spent},
     store::{self, Filter},
 };
@@ -45,9 +46,9 @@ pub fn spending() -> OpenApiRouter<AppState> {
 
 /// What is there to spend, and when it is reset.
 #[utoipa::path(get, path = "/billing/credits/balance", tag = "credits", responses((status = 200, body = Envelope<Balance>)), security(("bearer" = []), ("site_key" = [])))]
-async fn balance(State(state): State<AppState>, caller: Caller) -> Outcome<Answer> {
+async fn balance(caller: Caller) -> Outcome<Answer> {
     let account = caller.account()?;
-    let pools = store::find_balance(&state.pool, account.id).await?.unwrap_or(Pools::EMPTY);
+    let pools = account.pools;
     Ok(Answer::ok(Balance {
         credits: pools.total(),
         held: Credits::ZERO,
@@ -144,7 +145,7 @@ request_body! { Ignored:
 /// Whether a job could be paid for now. Writes nothing.
 #[utoipa::path(post, path = "/billing/credits/check", tag = "credits", request_body = CheckBody, responses((status = 200, body = Envelope<Quote>)), security(("bearer" = []), ("site_key" = [])))]
 async fn check(State(state): State<AppState>, spender: Spender, Body(body): Body<CheckBody>) -> Outcome<Answer> {
-    Ok(Answer::ok(service::quote(&state.pool, spender.account.id, body.operation, body.quantity).await?))
+    Ok(Answer::ok(service::quote(&state.pool, spender.account.pools, body.operation, body.quantity).await?))
 }
 
 request_body! { Ignored:
@@ -190,8 +191,9 @@ async fn deduct(
         reference: body.reference.map(|text| text.0),
         actor: spender.actor,
     };
+    let wanted = Wanted { account: spender.account.id, spend, key, guess: spender.account.pools, now };
     let answer = |transaction: Transaction| Answer::created(Deducted { balance: transaction.balance_after, transaction });
-    Ok(match service::spend(&state.pool, spender.account.id, &spend, key.as_ref(), now).await? {
+    Ok(match state.combiner.spend(wanted).await? {
         Spent::New(transaction) => answer(transaction),
         Spent::Replayed(transaction) => {
             answer(transaction).header(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"))

@@ -266,8 +266,8 @@ pub async fn shell(State(state): State<AppState>, mut request: Request, next: Ne
     extensions.insert(BaseUrl(base));
     let response = run(&state, is_mutation(&method), request, next).await;
     let response = seal(response, &request_id, shape);
-    let millis = state.clock.elapsed().saturating_sub(started).as_secs_f64() * 1_000.0;
-    tracing::info!(request_id, %method, path, status = response.status().as_u16(), millis, "request");
+    let micros = state.clock.elapsed().saturating_sub(started).as_micros();
+    tracing::info!(request_id, %method, path, status = response.status().as_u16(), micros, "request");
     response
 }
 

@@ -63,6 +63,7 @@ impl Call {
     }
 
     /// The client's address. Without it every request comes from an address of its own, so that no limit per address bites.
+    #[allow(clippy::wrong_self_convention, reason = "reads as what it says: a request from an address")]
     pub(crate) fn from_address(mut self, address: &str) -> Self {
         self.address = address.parse().expect("an IP address");
         self

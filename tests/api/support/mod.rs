@@ -5,6 +5,7 @@ mod client;
 mod clock;
 #[path = "../../support/database.rs"]
 mod database;
+pub(crate) mod tenant;
 
 pub(crate) use client::{Call, Reply};
 pub(crate) use clock::ManualClock;
