@@ -9,6 +9,7 @@ mod hostile;
 mod plans;
 mod races;
 mod registration;
+mod roles;
 mod shell;
 mod sites;
 mod support;
