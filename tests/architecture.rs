@@ -40,9 +40,7 @@ const FLOORS_EXEMPT: &[(&str, &str, &str)] = &[];
 const SQL_EXEMPT: &[(&str, &str)] = &[("db.rs", "migrations, roles and the schema's version belong to no room")];
 
 /// Queries that the compiler does not check.
-const UNCHECKED_EXEMPT: &[(&str, &str)] = &[
-    ("db.rs", "grants name a role, which no parameter can"),
-];
+const UNCHECKED_EXEMPT: &[(&str, &str)] = &[("db.rs", "grants name a role, which no parameter can")];
 
 /// Files that are too long.
 const LINES_EXEMPT: &[(&str, &str)] =

@@ -6,9 +6,14 @@ use super::{
     problem::{Outcome, Problem, Shape},
 };
 use crate::{
-    auth::service::TokenRefused,
+    audit::model::Origin,
+    auth::{model::Role, service::TokenRefused},
     clock::Timestamp,
-    gate::{self, model::Principal},
+    gate::{
+        self,
+        model::{Principal, Ticket},
+    },
+    ids::AccountId,
     state::AppState,
     throttle::model::{Key, Scope, Verdict},
 };
@@ -32,6 +37,9 @@ use utoipa_axum::router::OpenApiRouter;
 const HANDLER_DEADLINE: Duration = Duration::from_secs(15);
 /// Answers a protected route that was reached by a session cookie (requirements C2), to the letter.
 const NO_SESSIONS: &str = "Session authentication not allowed for API routes. Please use JWT.";
+
+/// By this header a developer names the account that he acts in.
+pub const NAMED_ACCOUNT: &str = "x-account-id";
 
 /// The other end of the connection; the server puts it into each request.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +96,7 @@ pub fn signed_in(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState
         ServiceBuilder::new()
             .layer(from_fn_with_state((state.clone(), limit), authenticate)) // who are you?       401, 403
             .layer(from_fn_with_state((state.clone(), limit), throttle)) // how fast?          429
+            .layer(from_fn_with_state(state.clone(), witness)) // in whose account?
             .layer(from_fn_with_state(state.clone(), admit_sites)), // may you act now?   402, 403
     )
 }
@@ -98,6 +107,7 @@ pub fn tenant(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -
         ServiceBuilder::new()
             .layer(from_fn_with_state((state.clone(), limit), authenticate)) // who are you?       401, 403
             .layer(from_fn_with_state((state.clone(), limit), throttle)) // how fast?          429
+            .layer(from_fn_with_state(state.clone(), witness)) // in whose account?
             .layer(from_fn_with_state(state.clone(), admit)), // may you act now?   402, 403
     )
 }
@@ -126,11 +136,18 @@ async fn identify(state: &AppState, request: &Parts) -> Outcome<Principal> {
     match credential(&request.headers)? {
         Credential::Token(token) => {
             let claims = state.authenticator.read_access(token, now)?;
-            let person = gate::store::find_person(&state.pool, claims.sid, claims.user_id, grace, now).await?;
+            let named = named_account(&request.headers);
+            let ticket = Ticket { session: claims.sid, user: claims.user_id, named: named.flatten() };
+            let person = gate::store::find_person(&state.pool, ticket, grace, now).await?;
             // The token names an account too; one that was issued for another is stale.
-            let person = person.filter(|person| person.user.account.as_ref().map(|account| account.id) == claims.account_id);
-            person.map(|person| Principal::Person(Box::new(person))).ok_or_else(|| Problem::from(TokenRefused::Revoked))
+            let person = person.filter(|person| person.home == claims.account_id).ok_or_else(|| Problem::from(TokenRefused::Revoked))?;
+            match named {
+                Some(_) if person.user.role != Role::Developer => Err(not_staff()),
+                Some(account) if account.is_none() || person.user.account.is_none() => Err(Problem::not_found()),
+                Some(_) | None => Ok(Principal::Person(Box::new(person))),
+            }
         }
+        Credential::SiteKey(_) if request.headers.contains_key(NAMED_ACCOUNT) => Err(not_staff()),
         Credential::SiteKey(key) => Ok(Principal::Site(Box::new(gate::service::site_of_key(&state.pool, key, grace, now).await?))),
         Credential::Cookie => {
             let refusal = Problem::forbidden("session_not_allowed", NO_SESSIONS);
@@ -140,6 +157,18 @@ async fn identify(state: &AppState, request: &Parts) -> Outcome<Principal> {
             Err(Problem::unauthenticated("authentication_required", "Sign in and send the access token as `Authorization: Bearer …`."))
         }
     }
+}
+
+/// The account that the request names, if it names one; `Some(None)` is a name that no account has.
+fn named_account(headers: &HeaderMap) -> Option<Option<AccountId>> {
+    let mut values = headers.get_all(NAMED_ACCOUNT).iter();
+    let number = values.next()?.to_str().ok().and_then(|text| text.trim().parse().ok());
+    // Two names are none: which one was meant is not ours to guess.
+    Some(number.filter(|_| values.next().is_none()).map(AccountId))
+}
+
+fn not_staff() -> Problem {
+    Problem::forbidden("developer_required", "Only the platform's developers may name another account; leave out X-Account-Id.")
 }
 
 /// What a request proves itself with.
@@ -178,6 +207,25 @@ fn credential(headers: &HeaderMap) -> Outcome<Credential<'_>> {
     Ok(if headers.get_all(header::COOKIE).iter().any(is_session) { Credential::Cookie } else { Credential::None })
 }
 
+/// Leaves word in the log of an account before staff change anything of it.
+async fn witness(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let guest = request.extensions().get::<Arc<Principal>>().and_then(|principal| match &**principal {
+        Principal::Person(person) if person.is_guest() => person.user.account.as_ref().map(|account| (account.id, principal.actor())),
+        Principal::Person(_) | Principal::Site(_) => None,
+    });
+    if let Some((account, actor)) = guest.filter(|_| is_mutation(request.method())) {
+        let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+        let client_address = Some(client_address(request.extensions()).to_string());
+        let origin = Origin { actor, request_id, client_address };
+        let what = format!("{} {}", request.method(), request.uri().path().chars().take(500).collect::<String>());
+        let written = gate::service::witness(&state.pool, (account, &origin), &what, request_time(request.extensions())).await;
+        if let Err(error) = written {
+            return Problem::from(error).into_response();
+        }
+    }
+    next.run(request).await
+}
+
 async fn admit(State(_): State<AppState>, request: Request, next: Next) -> Response {
     match request.extensions().get::<Arc<Principal>>() {
         None => Problem::internal("route stands behind no door").into_response(),
@@ -199,7 +247,8 @@ async fn throttle(State((state, limit)): State<(AppState, Limit)>, request: Requ
     let Some(principal) = request.extensions().get::<Arc<Principal>>() else {
         return Problem::internal("route stands behind no door").into_response();
     };
-    let key = principal.account_id().map_or_else(|| Key::address(client_address(request.extensions())), |account| Key::Account(account.0));
+    let key =
+        principal.counted_account().map_or_else(|| Key::address(client_address(request.extensions())), |account| Key::Account(account.0));
     let factor = principal.account().and_then(|account| account.plan.as_ref()).map_or(1, |plan| plan.throttle_factor);
     count(&state, limit, factor, key, request, next).await
 }
