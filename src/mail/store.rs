@@ -52,7 +52,10 @@ pub async fn claim_due(pool: &PgPool, lease_ends_at: Timestamp, limit: i64, now:
         letter: Letter { subject: row.subject, text: row.text_body, html: row.html_body },
         attempts: row.attempts,
     });
-    Ok(due.collect())
+    // An update gives its rows in any order; who is told two things is to hear the first one first.
+    let mut due = due.collect::<Vec<_>>();
+    due.sort_by_key(|mail| mail.id);
+    Ok(due)
 }
 
 /// Notes that a mail is gone, and forgets what it said.

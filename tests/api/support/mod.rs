@@ -5,9 +5,12 @@ mod client;
 mod clock;
 #[path = "../../support/database.rs"]
 mod database;
+#[path = "../../support/smtp.rs"]
+mod smtp;
 
 pub(crate) use client::{Call, Reply};
 pub(crate) use clock::ManualClock;
+pub(crate) use smtp::Mailbox;
 
 use axum::http::{HeaderMap, Method};
 use database::TestDatabase;
