@@ -146,14 +146,14 @@ pub fn connect_options(url: &SecretString, name: &'static str) -> Result<PgConne
 /// Opens the pool, after one plain connection has shown the true reason if there is none to be had.
 pub async fn open_pool(options: PgConnectOptions, config: &Config) -> Result<PgPool, DatabaseError> {
     PgConnection::connect_with(&options).await.map_err(DatabaseError::Connect)?.close().await?;
-    Ok(PgPoolOptions::new()
+    PgPoolOptions::new()
         .max_connections(config.database_pool_size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A dead connection answers the query with an error just as well, one round trip earlier.
         .test_before_acquire(false)
         .connect_with(options)
         .await
-        .map_err(DatabaseError::Connect)?)
+        .map_err(DatabaseError::Connect)
 }
 
 /// Applies what is missing. Returns how many migrations were applied.

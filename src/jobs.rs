@@ -11,7 +11,7 @@ use crate::{
     sites,
     state::AppState,
 };
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error, pin::Pin, sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +33,7 @@ struct Job {
 
 /// All of them, in the order they are done. New ones are added here.
 const JOBS: &[Job] = &[
-    Job { name: "throttle.sweep", run: |state, _| Box::pin(async move { Ok(state.throttle.sweep()) }) },
+    Job { name: "throttle.sweep", run: |state, _| Box::pin(async move { sweep(&state) }) },
     Job { name: "accounts.end_periods", run: |state, now| Box::pin(end_periods(state, now)) },
     Job { name: "accounts.purge", run: |state, now| Box::pin(purge_accounts(state, now)) },
     Job { name: "accounts.purge_people", run: |state, now| Box::pin(purge_people(state, now)) },
@@ -46,7 +46,7 @@ const JOBS: &[Job] = &[
 const SITES_PURGED_MAX: i64 = 1_000;
 
 async fn end_periods(state: AppState, now: Timestamp) -> Result<(), String> {
-    let changed = accounts::life::end_periods(&state.pool, days(state.config.grace_days), now).await.map_err(|error| error.to_string())?;
+    let changed = accounts::life::end_periods(&state.pool, days(state.config.grace_days), now).await.map_err(|error| with_cause(&error))?;
     if changed > 0 {
         tracing::info!(changed, "periods ended");
     }
@@ -54,23 +54,23 @@ async fn end_periods(state: AppState, now: Timestamp) -> Result<(), String> {
 }
 
 async fn purge_accounts(state: AppState, now: Timestamp) -> Result<(), String> {
-    accounts::life::purge_deleted(&state.pool, now).await.map(drop).map_err(|error| error.to_string())
+    accounts::life::purge_deleted(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn purge_sites(state: AppState, now: Timestamp) -> Result<(), String> {
-    sites::service::purge_deleted(&state.pool, SITES_PURGED_MAX, now).await.map(drop).map_err(|error| error.to_string())
+    sites::service::purge_deleted(&state.pool, SITES_PURGED_MAX, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn purge_people(state: AppState, now: Timestamp) -> Result<(), String> {
-    accounts::people::service::purge_deleted(&state.pool, now).await.map(drop).map_err(|error| error.to_string())
+    accounts::people::service::purge_deleted(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn purge_tokens(state: AppState, now: Timestamp) -> Result<(), String> {
-    auth::recovery::service::purge(&state.pool, now).await.map(drop).map_err(|error| error.to_string())
+    auth::recovery::service::purge(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn purge_mail(state: AppState, now: Timestamp) -> Result<(), String> {
-    mail::service::purge(&state.pool, now).await.map(drop).map_err(|error| error.to_string())
+    mail::service::purge(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 /// Does all jobs every `round`, the first time at once, and carries mail between them, until `stop`. A job that has begun
@@ -92,7 +92,7 @@ async fn carry_mail(state: AppState, stop: CancellationToken) {
         let delivering = async move { mail::service::deliver(&pool, &post, now).await };
         match tokio::spawn(state.tasks.track_future(delivering)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the outbox can't be read; it is tried again"),
+            Ok(Err(error)) => tracing::error!(reason = with_cause(&error), "the outbox can't be read; it is tried again"),
             Err(panic) => tracing::error!(%panic, "carrying mail failed; it is tried again"),
         }
     }
@@ -120,5 +120,71 @@ async fn do_all(state: &AppState, jobs: &[Job], stop: &CancellationToken) {
             Err(panic) => panic.to_string(),
         };
         tracing::error!(job = job.name, reason = failure, "a job failed; it is tried again in the next round");
+    }
+}
+
+fn sweep(state: &AppState) -> Result<(), String> {
+    state.throttle.sweep();
+    Ok(())
+}
+
+fn with_cause(error: &dyn Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        auth::{authenticator::Authenticator, model::HashingCost, tokens::TokenSecrets},
+        clock::SystemClock,
+        config::Config,
+    };
+    use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    /// Nothing here asks the database.
+    fn state() -> AppState {
+        let config = Config::parse(&[], |_| None).unwrap();
+        let secrets = TokenSecrets { current: "jobs-secret-jobs-secret-jobs-secret-jobs".into(), previous: Vec::new() };
+        let authenticator = Authenticator::new(HashingCost::TESTS, &secrets).unwrap();
+        let pool = PgPoolOptions::new().connect_lazy_with(PgConnectOptions::new_without_pgpass().host("/nowhere"));
+        AppState::new(pool, Arc::new(SystemClock::start()), config, authenticator)
+    }
+
+    static DONE: AtomicUsize = AtomicUsize::new(0);
+
+    fn count() -> Result<(), String> {
+        DONE.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    const FAILING: Job = Job { name: "test.fail", run: |_, _| Box::pin(async { Err("on purpose".to_owned()) }) };
+    const PANICKING: Job = Job { name: "test.panic", run: |_, _| Box::pin(async { panic!("on purpose") }) };
+    const COUNTING: Job = Job { name: "test.count", run: |_, _| Box::pin(async { count() }) };
+
+    #[tokio::test]
+    async fn a_job_that_fails_or_panics_keeps_no_other_from_its_turn_and_a_stop_ends_the_round() {
+        let (state, stop) = (state(), CancellationToken::new());
+
+        do_all(&state, &[FAILING, PANICKING, COUNTING], &stop).await;
+        let done_before_the_stop = DONE.load(Ordering::SeqCst);
+        stop.cancel();
+        do_all(&state, &[COUNTING], &stop).await;
+
+        assert_eq!((done_before_the_stop, DONE.load(Ordering::SeqCst)), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn the_porter_goes_when_he_is_told_to() {
+        let (state, stop) = (state(), CancellationToken::new());
+        let porter = tokio::spawn(run(state, ROUND, stop.clone()));
+
+        stop.cancel();
+
+        assert!(tokio::time::timeout(Duration::from_secs(20), porter).await.is_ok());
     }
 }

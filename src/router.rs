@@ -7,7 +7,7 @@ use crate::{
     throttle::model::Scope,
     web::{
         extract::BODY_BYTES_MAX,
-        pipeline::{Limit, NAMED_ACCOUNT, open, shell, signed_in, tenant},
+        pipeline::{Limit, NAMED_ACCOUNT, dress, open, shell, signed_in, tenant},
         problem::Problem,
     },
 };
@@ -60,6 +60,7 @@ fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
         .merge(signed_in(billing::routes::paying(), billing_limit, state))
         .merge(signed_in(billing::routes::administration(), Limit::BILLING_ADMIN, state))
         .merge(signed_in(plans::routes::administration(), Limit::BILLING_ADMIN, state))
+        .merge(signed_in(credits::routes::administration(), Limit::BILLING_ADMIN, state))
         .merge(signed_in(credits::routes::reading(), credits_limit, state))
         // Only while the account may act (requirements E).
         .merge(tenant(accounts::routes::managing(), Limit::CONTENT, state))
@@ -77,15 +78,23 @@ pub fn build(state: &AppState) -> (App, OpenApi) {
         .merge(system::routes::probes()) // /healthz, /readyz
         .split_for_parts();
     let document = system::document::finish(document);
-    let router = api
-        .merge(open(system::routes::docs(&document).into(), Limit::of(Scope::System), state)) // api/docs, api/redoc, api/schema, api/v1/openapi.json
+    // api/docs, api/redoc, api/schema, api/v1/openapi.json
+    let docs = open(system::routes::docs(&document).into(), Limit::of(Scope::System), state);
+    (around(api.merge(docs), state), document)
+}
+
+/// What stands around all routes, whichever they are: a test puts routes of its own in, which fail or take too long.
+pub fn around(routes: impl Into<Router<AppState>>, state: &AppState) -> App {
+    let router = routes
+        .into()
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async |_: Request| StatusCode::METHOD_NOT_ALLOWED)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(state.clone(), shell))
         .layer(cors(&state.config.cors_allowed_origins))
+        .layer(from_fn_with_state(state.clone(), dress))
         .with_state(state.clone());
-    (NormalizePathLayer::trim_trailing_slash().layer(router), document)
+    NormalizePathLayer::trim_trailing_slash().layer(router)
 }
 
 /// Exact origins, credentials allowed: the SPA's logout call sends them.

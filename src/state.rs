@@ -4,9 +4,11 @@ use crate::{
     auth::service::{Authenticator, Desk},
     clock::Clock,
     config::Config,
+    credits::batch::combiner::{self, Combiner},
+    period::days,
     throttle::service::Throttle,
 };
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use std::{
     ops::Deref,
     sync::{
@@ -15,6 +17,9 @@ use std::{
     },
 };
 use tokio_util::task::TaskTracker;
+
+/// One is enough on two cores.
+const COMBINER_SHARDS: usize = 1;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
@@ -30,6 +35,8 @@ pub struct Parts {
     pub config: Config,
     /// Tokens and passwords.
     pub authenticator: Authenticator,
+    /// Spends, committed together.
+    pub combiner: Combiner,
     /// The limiters.
     pub throttle: Throttle,
     /// Requests that are being answered, also those whose client has gone.
@@ -42,11 +49,18 @@ impl AppState {
     /// Puts the parts together. One instance per server, or per test.
     pub fn new(pool: PgPool, clock: Arc<dyn Clock>, config: Config, authenticator: Authenticator) -> Self {
         let throttle = Throttle::new(Arc::clone(&clock), config.throttle_disabled);
+        let shards = combiner::Settings {
+            connect: PgConnectOptions::clone(&pool.connect_options()),
+            shards: COMBINER_SHARDS,
+            grace: days(config.grace_days),
+        };
+        let combiner = Combiner::start(shards);
         AppState(Arc::new(Parts {
             pool,
             clock,
             config,
             authenticator,
+            combiner,
             throttle,
             tasks: TaskTracker::new(),
             is_draining: AtomicBool::new(false),

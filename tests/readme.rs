@@ -1,4 +1,5 @@
 //! The README's tour, run as it stands: a real server, real curl, and the answers that the README shows.
+#![allow(clippy::unwrap_used, reason = "a test that can not read its answer has failed")]
 
 use std::{
     fs,

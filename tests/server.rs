@@ -1,5 +1,7 @@
 //! The accept loop over real TCP: what slow, fat and rude clients get, and what a stop leaves undone (nothing).
 
+#![allow(clippy::disallowed_methods, reason = "how long a client waits is real time")]
+
 use std::{
     future::Future,
     net::SocketAddr,

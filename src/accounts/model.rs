@@ -1,6 +1,7 @@
 //! The tenant, as clients see it.
 
 use crate::{
+    credits::model::Pools,
     ids::{AccountId, PaymentMethod},
     money::Credits,
     plans::model::Plan,
@@ -39,6 +40,9 @@ pub struct Account {
     pub status: AccountStatus,
     /// Both pools together.
     pub credits: Credits,
+    /// The pools as the query that authorised the request saw them.
+    #[serde(skip)]
+    pub pools: Pools,
     /// How it pays.
     pub payment_method: Option<PaymentMethod>,
     /// What it may use.

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    credits::model::Metadata,
     period::days,
     request_body,
     state::AppState,
@@ -25,7 +26,7 @@ use crate::{
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -122,7 +123,7 @@ request_body! { Ignored:
         billing_email: Option<crate::auth::model::Email>,
         /// What stands on invoices: a small object of lines.
         #[schema(value_type = Option<Object>)]
-        billing_address: Option<Map<String, Value>>,
+        billing_address: Option<Metadata>,
     }
 }
 
@@ -140,7 +141,7 @@ async fn change(
     let details = Details {
         name: body.name.map_or(before.name, |name| name.0),
         billing_email: body.billing_email.map(|email| email.as_str().to_owned()).or(before.billing_email),
-        billing_address: body.billing_address.map_or(before.billing_address, Value::Object),
+        billing_address: body.billing_address.map_or(before.billing_address, |address| Value::Object(address.0)),
     };
     if details.billing_address.to_string().len() > 2_048 {
         return Err(Problem::invalid_field("billing_address", "Use at most 2,048 bytes."));

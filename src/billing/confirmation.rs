@@ -203,6 +203,7 @@ async fn settle_in(
             slug: held.row.slug.clone(),
             status,
             credits: reset.after,
+            pools: reset.pools,
             payment_method: Some(PaymentMethod::BankTransfer),
             plan: Some(plan.clone()),
             subscription: Some(started.subscription.clone()),

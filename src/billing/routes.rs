@@ -19,6 +19,7 @@ use crate::{
         caller::{Admin, Developer, Now, Operator, Owner, Source},
         envelope::{Answer, Envelope},
         extract::{Body, Path, Text},
+        field::Day,
         idempotency::IdempotencyKey,
         page::{CursorRequest, Page, PageRequest},
         problem::{ErrorBody, Outcome, Problem},
@@ -28,7 +29,6 @@ use axum::{
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, header},
 };
-use chrono::NaiveDate;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -69,7 +69,7 @@ request_body! { Ignored:
 }
 
 /// Asks for a paid plan: gives the invoice to pay, with bank details and reference. Asked again, it is the same invoice.
-#[utoipa::path(post, path = "/account/upgrade", tag = "account", request_body = UpgradeBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<Invoice>), (status = 403, body = ErrorBody, description = "enterprise_requires_manual_assignment"), (status = 422, body = ErrorBody, description = "plan_not_payable")), security(("bearer" = [])))]
+#[utoipa::path(post, path = "/account/upgrade", tag = "account", request_body = UpgradeBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<Invoice>), (status = 403, body = ErrorBody, description = "enterprise_requires_manual_assignment"), (status = 409, body = ErrorBody, description = "system_account, idempotency_key_reused"), (status = 422, body = ErrorBody, description = "plan_not_payable")), security(("bearer" = [])))]
 async fn upgrade(
     State(state): State<AppState>,
     Owner(member): Owner,
@@ -149,7 +149,7 @@ request_body! { Refused:
         currency: Option<Text<3>>,
         /// The day the money moved.
         #[schema(value_type = Option<String>, format = Date)]
-        paid_on: Option<NaiveDate>,
+        paid_on: Option<Day>,
         /// For the file.
         note: Option<Text<1000>>,
         /// True: same checks, same answer, nothing written.
@@ -181,7 +181,7 @@ impl ConfirmBody {
             currency: self.currency.map(|currency| currency.0.to_uppercase()),
             payer_name: self.payer_name.0,
             plan_slug: self.plan_slug.map(|slug| slug.0),
-            paid_on: self.paid_on,
+            paid_on: self.paid_on.map(|day| day.0),
             note: self.note.map(|note| note.0),
             mismatch_accepted_because: reason.filter(|_| accepts),
             run: if self.dry_run.unwrap_or(false) { Run::Dry } else { Run::Real },

@@ -120,6 +120,10 @@ async fn upgrade_in(
     now: Timestamp,
 ) -> Result<Invoice, BillingError> {
     let held = accounts::life::hold_in(connection, account, terms.grace, now).await?;
+    if held.row.is_system {
+        // It would wait for a payment for ever: staff's own never owes anything.
+        return Err(AccountError::System.into());
+    }
     let plan = plans::store::find_plan_by_slug(&mut *connection, plan_slug).await?.ok_or(BillingError::UnknownPlan)?;
     rules::payable(&plan)?;
     if let Some(open) = store::lock_open_invoice(connection, account).await? {

@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::{
     process::{Child, Command},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 /// What a shell adds to the number of the signal that ended a command.
@@ -38,10 +38,11 @@ pub(crate) async fn fetch(output: Output) -> Result<(), Failure> {
 
 /// `igny8 db run -- COMMAND`.
 pub(crate) async fn run(config: &Config, command: Vec<OsString>) -> Result<(), Failure> {
+    let mut signals = Signals::caught()?;
     let scratch = Scratch::new()?;
     let settings = Settings { data_dir: scratch.0.clone(), bin_dir: config.pg_bin_dir.clone(), durability: Durability::Disposable };
     let private = database::start_server(settings).await?;
-    let ended = migrate_and_run(&private, command).await;
+    let ended = migrate_and_run(&private, command, &mut signals).await;
     database::stop(private).await;
     drop(scratch);
     match code_of(ended?) {
@@ -50,26 +51,38 @@ pub(crate) async fn run(config: &Config, command: Vec<OsString>) -> Result<(), F
     }
 }
 
-async fn migrate_and_run(private: &PrivatePostgres, command: Vec<OsString>) -> Result<ExitStatus, Failure> {
+async fn migrate_and_run(private: &PrivatePostgres, command: Vec<OsString>, signals: &mut Signals) -> Result<ExitStatus, Failure> {
     db::migrate(&database::options_of(private)?).await?;
     let mut words = command.into_iter();
     let program = words.next().unwrap_or_default();
     let mut command = Command::new(&program);
     command.args(words).env("DATABASE_URL", private.url(NAME)).kill_on_drop(true);
     let child = command.spawn().map_err(|error| Failure::misused(format!("can't run {}: {error}", Path::new(&program).display())))?;
-    ended(child).await
+    signals.ended(child).await
 }
 
-/// Waits for the command. An interrupt from the terminal reaches it without us; a request to stop is passed on.
-async fn ended(mut child: Child) -> Result<ExitStatus, Failure> {
-    let failed = |error: std::io::Error| Failure::failed(whole(&error));
-    let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
-    loop {
-        tokio::select! {
-            status = child.wait() => return status.map_err(failed),
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => child.start_kill().map_err(failed)?,
+/// What asks us to stop.
+struct Signals {
+    terminated: Signal,
+    interrupted: Signal,
+}
+
+impl Signals {
+    /// Caught from here on: before anything runs that would be left behind.
+    fn caught() -> Result<Self, Failure> {
+        let caught = |kind| signal(kind).map_err(|error| Failure::failed(format!("can't catch signals: {error}")));
+        Ok(Signals { terminated: caught(SignalKind::terminate())?, interrupted: caught(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the command. An interrupt from the terminal reaches it without us; a request to stop ends it.
+    async fn ended(&mut self, mut child: Child) -> Result<ExitStatus, Failure> {
+        let failed = |error: std::io::Error| Failure::failed(whole(&error));
+        loop {
+            tokio::select! {
+                status = child.wait() => return status.map_err(failed),
+                _ = self.interrupted.recv() => {}
+                _ = self.terminated.recv() => child.start_kill().map_err(failed)?,
+            }
         }
     }
 }

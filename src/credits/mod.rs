@@ -3,6 +3,7 @@
 //! Laws: the sum of all amounts equals the balance, per pool, always. The sequence numbers of an account have no gap. No
 //! balance is negative. Plan credits are spent before extra credits. A period is granted once.
 
+pub mod batch;
 pub mod model;
 pub mod routes;
 pub mod rules;

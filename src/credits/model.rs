@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
-/// What the client wants to remember with an entry: a JSON object of at most 4 KiB.
+/// What a client wants to be kept as it is: a JSON object of at most 4 KiB and 200 values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = Object)]
@@ -102,6 +102,8 @@ pub struct Metadata(pub serde_json::Map<String, Value>);
 impl Metadata {
     /// Its text at the most, in bytes.
     pub const BYTES_MAX: usize = 4_096;
+    /// Its values at the most, those within others included. Postgres keeps up to 20 bytes beside each one's text.
+    pub const VALUES_MAX: usize = 200;
 
     /// The object for the database.
     pub fn value(&self) -> Value {
@@ -112,14 +114,35 @@ impl Metadata {
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = serde_json::Map::deserialize(deserializer)?;
-        let text = Value::Object(object.clone()).to_string();
-        if text.len() > Self::BYTES_MAX {
-            return Err(D::Error::custom(format!("send at most {} bytes", Self::BYTES_MAX)));
+        let value = Value::Object(object);
+        if value.to_string().len() > Self::BYTES_MAX || values_in(&value) > Self::VALUES_MAX {
+            return Err(D::Error::custom(format!("send at most {} bytes and {} values", Self::BYTES_MAX, Self::VALUES_MAX)));
         }
-        if text.contains("\\u0000") {
+        if has_nul(&value) {
             return Err(D::Error::custom("the character U+0000 can't be stored"));
         }
-        Ok(Metadata(object))
+        match value {
+            Value::Object(object) => Ok(Metadata(object)),
+            _ => Err(D::Error::custom("send a JSON object")),
+        }
+    }
+}
+
+fn values_in(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(values_in).sum::<usize>(),
+        Value::Object(members) => 1 + members.values().map(values_in).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
+    }
+}
+
+/// Postgres has no U+0000 in any text, also not within JSON.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -138,6 +161,13 @@ pub struct Spend {
     pub reference: Option<String>,
     /// `user:7`, `site:3`.
     pub actor: String,
+}
+
+impl Spend {
+    /// What stands on the statement: the client's own words, else the operation's name.
+    pub fn description(&self) -> String {
+        self.description.clone().unwrap_or_else(|| self.operation.as_str().replace('_', " "))
+    }
 }
 
 /// An entry of the ledger, as clients see it.

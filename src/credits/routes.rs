@@ -1,12 +1,12 @@
 //! Credits over HTTP.
 
 use super::{
-    model::{Balance, Metadata, Operation, OperationCost, Pools, Quantity, Quote, Spend, Transaction, TransactionKind},
+    batch::rules::Wanted,
+    model::{Balance, Metadata, Operation, OperationCost, Quantity, Quote, Spend, Transaction, TransactionKind},
     service::{self, Spent},
     store::{self, Filter},
 };
 use crate::{
-    clock::Timestamp,
     idempotency::model::Keyed,
     money::Credits,
     request_body,
@@ -15,6 +15,7 @@ use crate::{
         caller::{Caller, Developer, Now, Source, Spender, Viewer},
         envelope::{Answer, Envelope},
         extract::{Body, Path, Query, Text},
+        field::Instant,
         idempotency::IdempotencyKey,
         page::{CursorRequest, Page},
         problem::{ErrorBody, Outcome, Problem},
@@ -30,7 +31,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// What a suspended customer may still see.
 pub fn reading() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(balance)).routes(routes!(transactions)).routes(routes!(costs)).routes(routes!(set_cost))
+    OpenApiRouter::new().routes(routes!(balance)).routes(routes!(transactions)).routes(routes!(costs))
+}
+
+/// What a developer may change.
+pub fn administration() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(set_cost))
 }
 
 /// What only a working account may do.
@@ -40,9 +46,9 @@ pub fn spending() -> OpenApiRouter<AppState> {
 
 /// What is there to spend, and when it is reset.
 #[utoipa::path(get, path = "/billing/credits/balance", tag = "credits", responses((status = 200, body = Envelope<Balance>)), security(("bearer" = []), ("site_key" = [])))]
-async fn balance(State(state): State<AppState>, caller: Caller) -> Outcome<Answer> {
+async fn balance(caller: Caller) -> Outcome<Answer> {
     let account = caller.account()?;
-    let pools = store::find_balance(&state.pool, account.id).await?.unwrap_or(Pools::EMPTY);
+    let pools = account.pools;
     Ok(Answer::ok(Balance {
         credits: pools.total(),
         held: Credits::ZERO,
@@ -66,11 +72,11 @@ request_body! { Ignored:
         /// Made at or after this instant.
         #[param(required = false, value_type = Option<String>, format = DateTime)]
         #[schema(value_type = Option<String>, format = DateTime)]
-        from: Option<Timestamp>,
+        from: Option<Instant>,
         /// Made before this instant.
         #[param(required = false, value_type = Option<String>, format = DateTime)]
         #[schema(value_type = Option<String>, format = DateTime)]
-        to: Option<Timestamp>,
+        to: Option<Instant>,
     }
 }
 
@@ -83,7 +89,8 @@ async fn transactions(
     Query(filter): Query<TransactionFilter>,
 ) -> Outcome<Answer> {
     let account = viewer.0.account.id;
-    let filter = Filter { kind: filter.r#type, operation: filter.operation, from: filter.from, to: filter.to };
+    let filter =
+        Filter { kind: filter.r#type, operation: filter.operation, from: filter.from.map(|from| from.0), to: filter.to.map(|to| to.0) };
     let rows = match page.newer_than() {
         Some(newer_than) => store::list_newer(&state.pool, account, &filter, newer_than, page.limit()).await?,
         None => store::list_older(&state.pool, account, &filter, page.older_than(), page.limit()).await?,
@@ -138,7 +145,7 @@ request_body! { Ignored:
 /// Whether a job could be paid for now. Writes nothing.
 #[utoipa::path(post, path = "/billing/credits/check", tag = "credits", request_body = CheckBody, responses((status = 200, body = Envelope<Quote>)), security(("bearer" = []), ("site_key" = [])))]
 async fn check(State(state): State<AppState>, spender: Spender, Body(body): Body<CheckBody>) -> Outcome<Answer> {
-    Ok(Answer::ok(service::quote(&state.pool, spender.account.id, body.operation, body.quantity).await?))
+    Ok(Answer::ok(service::quote(&state.pool, spender.account.pools, body.operation, body.quantity).await?))
 }
 
 request_body! { Ignored:
@@ -184,8 +191,9 @@ async fn deduct(
         reference: body.reference.map(|text| text.0),
         actor: spender.actor,
     };
+    let wanted = Wanted { account: spender.account.id, spend, key, guess: spender.account.pools, now };
     let answer = |transaction: Transaction| Answer::created(Deducted { balance: transaction.balance_after, transaction });
-    Ok(match service::spend(&state.pool, spender.account.id, &spend, key.as_ref(), now).await? {
+    Ok(match state.combiner.spend(wanted).await? {
         Spent::New(transaction) => answer(transaction),
         Spent::Replayed(transaction) => {
             answer(transaction).header(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"))

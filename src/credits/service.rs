@@ -1,7 +1,7 @@
 //! Moves credits. Each public verb is one transaction, or joins the caller's (`_in`).
 
 use super::{
-    model::{Operation, Pools, Quantity, Quote, Spend, Transaction, TransactionKind},
+    model::{Operation, Pools, Quantity, Quote, Transaction, TransactionKind},
     rules::{self, MoveRefused},
     store::{self, NewEntry},
 };
@@ -9,7 +9,6 @@ use crate::{
     audit,
     clock::Timestamp,
     db::{self, MayCollide, StoreError},
-    idempotency::model::Keyed,
     ids::AccountId,
     money::{Credits, CreditsOutOfRange},
     plans::model::Plan,
@@ -29,6 +28,12 @@ pub enum CreditError {
     /// The account has no balance: it was never signed up.
     #[error("the account has no balance")]
     NoBalance,
+    /// The account was stopped, or its period ended, since the request was let in.
+    #[error("the account may not spend")]
+    NotAdmitted,
+    /// Too many spends are waiting, or the connection was lost while this one was.
+    #[error("the ledger is busy")]
+    Busy,
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -55,48 +60,8 @@ pub enum Spent {
     Replayed(Transaction),
 }
 
-/// Spends credits on an operation, once per key.
-pub async fn spend(pool: &PgPool, account: AccountId, spend: &Spend, key: Option<&Keyed>, now: Timestamp) -> Result<Spent, CreditError> {
-    db::retried(|| async move {
-        let mut tx = db::begin(pool).await?;
-        let pools = store::lock_balance(&mut tx, account).await?.ok_or(CreditError::NoBalance)?;
-        if let Some(first) = recall_in(&mut tx, account, key).await? {
-            return Ok(Spent::Replayed(first));
-        }
-        let unit_cost = store::unit_cost(&mut *tx, spend.operation).await?;
-        let moved = pools.spend(rules::price(spend.operation, spend.quantity, unit_cost)?)?;
-        let entry = NewEntry {
-            account,
-            kind: TransactionKind::Deduction,
-            moved,
-            work: Some((spend.operation, spend.quantity.get(), unit_cost)),
-            description: spend.description.clone().unwrap_or_else(|| spend.operation.as_str().replace('_', " ")),
-            metadata: spend.metadata.value(),
-            reference: spend.reference.clone(),
-            period_seq: None,
-            actor: &spend.actor,
-            key,
-        };
-        let transaction = store::append_entry(&mut tx, entry, now).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        Ok(Spent::New(transaction))
-    })
-    .await
-}
-
-/// The entry that the key made before. The balance must be locked, so that two sends of one key can't both find none.
-async fn recall_in(connection: &mut PgConnection, account: AccountId, key: Option<&Keyed>) -> Result<Option<Transaction>, CreditError> {
-    let Some(keyed) = key else { return Ok(None) };
-    match store::find_by_key(connection, account, &keyed.key).await? {
-        None => Ok(None),
-        Some((first, hash)) if crate::secrets::same(&hash, &keyed.input_hash) => Ok(Some(first)),
-        Some(_) => Err(CreditError::KeyReused),
-    }
-}
-
 /// What a job would cost, and whether it could be paid for. Writes nothing.
-pub async fn quote(pool: &PgPool, account: AccountId, operation: Operation, quantity: Quantity) -> Result<Quote, CreditError> {
-    let pools = store::find_balance(pool, account).await?.ok_or(CreditError::NoBalance)?;
+pub async fn quote(pool: &PgPool, pools: Pools, operation: Operation, quantity: Quantity) -> Result<Quote, CreditError> {
     let cost = rules::price(operation, quantity, store::unit_cost(pool, operation).await?)?;
     let available = pools.total();
     Ok(Quote { cost, available, sufficient: cost <= available })
@@ -135,6 +100,8 @@ pub struct Reset {
     pub before: Credits,
     /// Both pools after.
     pub after: Credits,
+    /// Each pool after.
+    pub pools: Pools,
     /// The grant; none for a plan without credits.
     pub grant: Option<Transaction>,
 }
@@ -177,7 +144,7 @@ pub async fn reset_in(
         );
         pools = moved.after;
     }
-    Ok(Reset { before, after: pools.total(), grant })
+    Ok(Reset { before, after: pools.total(), pools, grant })
 }
 
 /// Moves an account's credits by staff's hand: up into the extra pool, down in the order of spending. Audited.

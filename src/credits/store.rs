@@ -107,40 +107,6 @@ pub async fn append_entry(connection: &mut PgConnection, entry: NewEntry<'_>, no
     Ok(transaction)
 }
 
-/// The entry that a key made, with the hash of its input.
-pub async fn find_by_key(
-    connection: &mut PgConnection,
-    account: AccountId,
-    key: &str,
-) -> Result<Option<(Transaction, Vec<u8>)>, StoreError> {
-    let row = sqlx::query!(
-        r#"
-        select seq, kind as "kind: TransactionKind", amount as "amount!: Credits", balance_after as "balance_after!: Credits",
-               operation as "operation: Operation", quantity, description, metadata, reference, input_hash as "input_hash!", created_at
-        from credit_transactions where account_id = $1 and idempotency_key = $2
-        "#,
-        account.0,
-        key
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(row.map(|row| {
-        let transaction = Transaction {
-            id: row.seq,
-            kind: row.kind,
-            amount: row.amount,
-            balance_after: row.balance_after,
-            operation: row.operation,
-            quantity: row.quantity,
-            description: row.description,
-            metadata: row.metadata,
-            reference: row.reference,
-            created_at: row.created_at,
-        };
-        (transaction, row.input_hash)
-    }))
-}
-
 /// Which entries a list shows.
 #[derive(Debug, Default)]
 pub struct Filter {

@@ -13,6 +13,7 @@ use crate::{
         recovery::{self, routes::AskReset},
         users::{model::ProfileChange, store::update_profile},
     },
+    clock::Timestamp,
     ids::PaymentMethod,
     state::AppState,
     throttle::model::{Key, Scope},
@@ -135,7 +136,7 @@ async fn register(
     headers: HeaderMap,
     Body(form): Body<Register>,
 ) -> Outcome<Answer> {
-    count_address(&state, &form.email)?;
+    count_address(&state, &form.email, now)?;
     let registration = form.registration(device(&origin, &headers));
     let welcome = service::register(state.desk(), registration, &origin, now).await?;
     Ok(Answer::created(welcome).without_cookies())
@@ -156,7 +157,7 @@ async fn log_in(
     headers: HeaderMap,
     Body(form): Body<LogIn>,
 ) -> Outcome<Answer> {
-    count_address(&state, &form.email)?;
+    count_address(&state, &form.email, now)?;
     let stay = if form.remember_me.unwrap_or(false) { Stay::Remembered } else { Stay::Usual };
     let visit = Visit { stay, device: device(&origin, &headers) };
     let login = Login { email: form.email, password: form.password, visit };
@@ -197,9 +198,9 @@ async fn change_me(
 }
 
 /// Counts an attempt against the address that it is for, so that many clients together guess no faster than one.
-fn count_address(state: &AppState, email: &Email) -> Outcome<()> {
+fn count_address(state: &AppState, email: &Email, now: Timestamp) -> Outcome<()> {
     let verdict = state.throttle.check(Scope::AuthStrict, 1, Key::email(email.as_str()));
-    if verdict.retry_after.is_some() { Err(too_fast(&verdict)) } else { Ok(()) }
+    if verdict.retry_after.is_some() { Err(too_fast(Scope::AuthStrict, &verdict, now)) } else { Ok(()) }
 }
 
 fn device(origin: &Origin, headers: &HeaderMap) -> Device {
@@ -225,7 +226,7 @@ crate::request_body! { Ignored:
     (status = 409, body = ErrorBody, description = "not_restorable, email_taken"),
 ))]
 async fn restore(State(state): State<AppState>, Now(now): Now, Source(origin): Source, Body(body): Body<RestoreBody>) -> Outcome<Answer> {
-    count_address(&state, &body.email)?;
+    count_address(&state, &body.email, now)?;
     service::restore(state.desk(), (&body.email, &body.password), &origin, now).await?;
     Ok(Answer::ok(Restored { restored: true }).message("The account is back; sign in."))
 }
@@ -244,7 +245,7 @@ pub struct Restored {
     (status = 429, body = ErrorBody, description = "throttled"),
 ))]
 async fn ask_reset(State(state): State<AppState>, Now(now): Now, Body(form): Body<AskReset>) -> Outcome<Answer> {
-    count_address(&state, &form.email)?;
+    count_address(&state, &form.email, now)?;
     recovery::service::ask_reset(state.desk(), &form.email, now).await?;
     Ok(Answer::ok(()).message("If this address is known, a mail is on its way."))
 }

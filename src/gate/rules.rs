@@ -89,6 +89,7 @@ pub fn use_is_to_be_noted(last_used_at: Option<Timestamp>, now: Timestamp) -> bo
 mod tests {
     use super::{super::model::SiteCaller, *};
     use crate::{
+        credits::model::Pools,
         ids::{AccountId, PlanId, SiteId, SiteKeyId},
         money::{Credits, Money},
         period::BillingCycle,
@@ -115,7 +116,17 @@ mod tests {
 
     fn account(status: AccountStatus, plan: Option<Plan>) -> Account {
         let (name, slug) = ("Home G8".to_owned(), "home-g8".to_owned());
-        Account { id: AccountId(29), name, slug, status, credits: Credits::ZERO, payment_method: None, plan, subscription: None }
+        Account {
+            id: AccountId(29),
+            name,
+            slug,
+            status,
+            credits: Credits::ZERO,
+            pools: Pools::EMPTY,
+            payment_method: None,
+            plan,
+            subscription: None,
+        }
     }
 
     fn key() -> KeyRecord {

@@ -8,6 +8,7 @@ use crate::{
     },
     auth::model::Role,
     clock::Timestamp,
+    credits::model::Pools,
     db::StoreError,
     ids::{AccountId, PaymentMethod, PlanId, SiteId, SiteKeyId, SubscriptionId, UserId},
     money::{Credits, Money},
@@ -27,7 +28,9 @@ struct AccountColumns {
     account_status: Option<AccountStatus>,
     account_payment_method: Option<PaymentMethod>,
     is_system: Option<bool>,
-    credits: Option<i64>,
+    pool_plan: Option<i64>,
+    pool_extra: Option<i64>,
+    pool_seq: Option<i64>,
     plan_id: Option<PlanId>,
     plan_slug: Option<String>,
     plan_name: Option<String>,
@@ -85,6 +88,8 @@ impl AccountColumns {
     fn account(mut self, grace: TimeDelta, now: Timestamp) -> Option<Account> {
         let mut subscription = self.subscription();
         let plan = self.plan();
+        let pool = |credits: Option<i64>| Credits::new(credits.unwrap_or(0)).ok();
+        let pools = Pools { plan: pool(self.pool_plan)?, extra: pool(self.pool_extra)?, last_seq: self.pool_seq.unwrap_or(0) };
         let tenancy = if self.is_system? { Tenancy::System } else { Tenancy::Customer };
         let stands = standing(self.account_status?, tenancy, subscription.as_ref(), grace, now);
         if let (Some(subscription), Some(status)) = (&mut subscription, stands.subscription) {
@@ -95,7 +100,8 @@ impl AccountColumns {
             name: self.account_name?,
             slug: self.account_slug?,
             status: stands.account,
-            credits: Credits::new(self.credits.unwrap_or(0)).ok()?,
+            credits: pools.total(),
+            pools,
             payment_method: self.account_payment_method,
             plan,
             subscription,
@@ -113,7 +119,9 @@ macro_rules! account_columns {
             account_status: $row.account_status,
             account_payment_method: $row.account_payment_method,
             is_system: $row.is_system,
-            credits: $row.credits,
+            pool_plan: $row.pool_plan,
+            pool_extra: $row.pool_extra,
+            pool_seq: $row.pool_seq,
             plan_id: $row.plan_id,
             plan_slug: $row.plan_slug,
             plan_name: $row.plan_name,
@@ -152,7 +160,7 @@ pub async fn find_person(
                u.email_verified_at is not null as "email_verified!",
                a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
-               b.plan_credits + b.extra_credits as "credits?",
+               b.plan_credits as "pool_plan?", b.extra_credits as "pool_extra?", b.last_seq as "pool_seq?",
                p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
                p.billing_cycle as "plan_billing_cycle?: BillingCycle", p.effective_credits as "plan_credits?", p.max_sites as "plan_max_sites?",
                p.max_users as "plan_max_users?", p.max_sectors as "plan_max_sectors?", p.features as "plan_features?",
@@ -215,7 +223,7 @@ pub async fn find_site_of_key_hash(
                sites.is_active as site_is_active, sites.deleted_at is not null as "site_is_deleted!", a.deleted_at is not null as "account_is_deleted!",
                a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
-               b.plan_credits + b.extra_credits as "credits?",
+               b.plan_credits as "pool_plan?", b.extra_credits as "pool_extra?", b.last_seq as "pool_seq?",
                p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
                p.billing_cycle as "plan_billing_cycle?: BillingCycle", p.effective_credits as "plan_credits?", p.max_sites as "plan_max_sites?",
                p.max_users as "plan_max_users?", p.max_sectors as "plan_max_sectors?", p.features as "plan_features?",

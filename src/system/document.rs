@@ -44,7 +44,8 @@ const SHARED: [(StatusCode, &str, &str); 11] = [
     (
         StatusCode::BAD_REQUEST,
         "InvalidInput",
-        "The input can't be read, or fields are wrong: `invalid_input` with all of them in `errors`, `malformed_json`, `body_incomplete`.",
+        "The input can't be read, or fields are wrong: `invalid_input` with all of them in `errors`, \
+         `malformed_json`, `body_incomplete`.",
     ),
     (
         StatusCode::UNAUTHORIZED,
@@ -179,6 +180,14 @@ fn complete_responses(operation: &mut Operation, method: &Method, path: &str) {
     }
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
+            if response.description.is_empty() {
+                // OpenAPI requires one, and the routes may leave it out where the status says it all.
+                response.description = StatusCode::from_bytes(status.as_bytes())
+                    .ok()
+                    .and_then(|status| status.canonical_reason())
+                    .unwrap_or("Answer")
+                    .to_owned();
+            }
             complete_response(response, status.starts_with(['4', '5']), is_throttled);
         }
     }

@@ -4,6 +4,7 @@
 //! again, across all tables: it reads, and never repairs.
 
 pub mod document;
+pub mod laws;
 pub mod model;
 pub mod routes;
 pub mod service;

@@ -46,7 +46,9 @@ pub fn probes() -> OpenApiRouter<AppState> {
 }
 
 /// Whether the server is up, with its version and time.
-#[utoipa::path(get, path = "/system/status", tag = "system", responses((status = 200, body = Envelope<Status>, description = "It is; `database` says whether that is too.")))]
+#[utoipa::path(get, path = "/system/status", tag = "system", responses(
+    (status = 200, body = Envelope<Status>, description = "It is; `database` says whether that is too."),
+))]
 async fn get_status(State(state): State<AppState>, Now(now): Now) -> Answer {
     let (status, database) = match service::readiness(&state.pool).await {
         Ok(()) => ("ok", Reachability::Ok),

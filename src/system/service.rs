@@ -1,6 +1,7 @@
 //! Reads across all rooms, in one snapshot, and changes nothing.
 
 use super::{
+    laws,
     model::{Law, State, Violation},
     store,
 };
@@ -89,7 +90,7 @@ pub async fn state(pool: &PgPool) -> Result<State, StoreError> {
 async fn violations_in(connection: &mut PgConnection) -> Result<Vec<Violation>, StoreError> {
     let mut violations = Vec::new();
     for &law in Law::ALL {
-        let findings = store::list_findings(connection, law).await?;
+        let findings = laws::store::list_findings(connection, law).await?;
         violations.extend(findings.into_iter().map(|finding| Violation { law, account: finding.account, detail: finding.detail }));
     }
     Ok(violations)

@@ -122,9 +122,8 @@ impl<T: FromFields> FromRequest<AppState> for Body<T> {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         let kind = BodyKind::of(&request)?;
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.into_response_status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("Send at most {} KiB.", BODY_BYTES_MAX / 1024))
-            }
+            // Which limit it was is the router's matter.
+            status @ StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "body_too_large", "The body is too large; send less."),
             _ => Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "The body did not arrive whole; send it again."),
         })?;
         let mut fields = match kind {

@@ -1,6 +1,8 @@
-//! Kinds of fields that bodies share: numbers within limits, and changes that may also clear.
+//! Kinds of fields that bodies share: numbers and times within limits, and changes that may also clear.
 
 use super::extract::Fields;
+use crate::clock::Timestamp;
+use chrono::{Datelike as _, NaiveDate};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::borrow::Cow;
 use utoipa::{
@@ -39,6 +41,37 @@ impl<const MIN: i32, const MAX: i32> ToSchema for Whole<MIN, MAX> {
     }
 }
 
+/// Years that a client can mean, and that every database and language can hold.
+fn is_usual(year: i32) -> bool {
+    (1900..=2999).contains(&year)
+}
+
+/// An instant of the years 1900 to 2999, in RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, format = DateTime, example = "2026-03-01T00:00:00Z")]
+pub struct Instant(pub Timestamp);
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let instant = Timestamp::deserialize(deserializer).ok().filter(|instant| is_usual(instant.year()));
+        instant.map(Instant).ok_or_else(|| serde::de::Error::custom("give an instant such as 2026-03-01T00:00:00Z"))
+    }
+}
+
+/// A day of the years 1900 to 2999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, format = Date, example = "2026-03-01")]
+pub struct Day(pub NaiveDate);
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let day = NaiveDate::deserialize(deserializer).ok().filter(|day| is_usual(day.year()));
+        day.map(Day).ok_or_else(|| serde::de::Error::custom("give a day such as 2026-03-01"))
+    }
+}
+
 /// A field of a patch whose value may be null: null clears it, a missing field leaves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<T> {
@@ -69,6 +102,18 @@ impl<T> Change<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_and_instants_are_those_that_the_database_can_hold() {
+        assert_eq!(serde_json::from_str::<Day>("\"2026-02-28\"").unwrap().0.to_string(), "2026-02-28");
+        assert_eq!(serde_json::from_str::<Instant>("\"2026-03-01T01:00:00+01:00\"").unwrap().0.to_rfc3339(), "2026-03-01T00:00:00+00:00");
+        for text in ["\"2026-02-29\"", "\"-262143-01-01\"", "\"+262142-12-31\"", "\"1899-12-31\"", "\"\"", "7", "null"] {
+            assert!(serde_json::from_str::<Day>(text).is_err(), "{text}");
+        }
+        for text in ["\"-262143-01-01T00:00:00Z\"", "\"+262142-01-01T00:00:00Z\"", "\"2026-03-01\"", "\"2026-03-01T00:00:00\"", "7"] {
+            assert!(serde_json::from_str::<Instant>(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_whole_number_stays_within_its_limits() {

@@ -9,6 +9,7 @@ use crate::{
     audit::model::Origin,
     auth::{model::Role, service::TokenRefused},
     clock::Timestamp,
+    config::AppEnv,
     gate::{
         self,
         model::{Principal, Ticket},
@@ -123,8 +124,9 @@ async fn authenticate(State((state, limit)): State<(AppState, Limit)>, request: 
             // Nobody in particular: counted by address, so that guessing is slow.
             let scope = limit.scope(&parts.method);
             let verdict = state.throttle.check(scope, 1, Key::address(client_address(&parts.extensions)));
-            let refused = if verdict.retry_after.is_some() { too_fast(&verdict) } else { problem };
-            with_throttle_headers(refused.into_response(), scope, &verdict, request_time(&parts.extensions))
+            let now = request_time(&parts.extensions);
+            let refused = if verdict.retry_after.is_some() { too_fast(scope, &verdict, now) } else { problem };
+            with_throttle_headers(refused.into_response(), scope, &verdict, now)
         }
     }
 }
@@ -262,30 +264,35 @@ async fn count(state: &AppState, limit: Limit, factor: i32, key: Key, request: R
     let scope = limit.scope(request.method());
     let now = request_time(request.extensions());
     let verdict = state.throttle.check(scope, factor, key);
-    let response = if verdict.retry_after.is_some() { too_fast(&verdict).into_response() } else { next.run(request).await };
+    let response = if verdict.retry_after.is_some() { too_fast(scope, &verdict, now).into_response() } else { next.run(request).await };
     with_throttle_headers(response, scope, &verdict, now)
 }
 
-/// 429 with `Retry-After`.
-pub fn too_fast(verdict: &Verdict) -> Problem {
+/// 429 with `Retry-After` and the limit that was reached.
+pub fn too_fast(scope: Scope, verdict: &Verdict, now: Timestamp) -> Problem {
     let seconds = whole_seconds(verdict.retry_after.unwrap_or_default());
     let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "throttled", format!("Too many requests; try again in {seconds} s."));
-    problem.header(header::RETRY_AFTER, HeaderValue::from(seconds))
+    let problem = problem.header(header::RETRY_AFTER, HeaderValue::from(seconds));
+    throttle_headers(scope, verdict, now).fold(problem, |problem, (name, value)| problem.header(name, value))
 }
 
-fn with_throttle_headers(mut response: Response, scope: Scope, verdict: &Verdict, now: Timestamp) -> Response {
+fn throttle_headers(scope: Scope, verdict: &Verdict, now: Timestamp) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let reset = whole_seconds(verdict.reset_after);
-    let headers = response.headers_mut();
-    let mut put = |name: &'static str, value: String| {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    };
-    put("x-throttle-limit", verdict.limit.to_string());
-    put("x-throttle-remaining", verdict.remaining.to_string());
-    put("x-throttle-reset", now.timestamp().saturating_add_unsigned(reset).to_string());
-    put("ratelimit", format!("\"{scope}\";r={};t={reset}", verdict.remaining));
-    put("ratelimit-policy", format!("\"{scope}\";q={};w=60", verdict.limit));
+    let headers = [
+        ("x-throttle-limit", verdict.limit.to_string()),
+        ("x-throttle-remaining", verdict.remaining.to_string()),
+        ("x-throttle-reset", now.timestamp().saturating_add_unsigned(reset).to_string()),
+        ("ratelimit", format!("\"{scope}\";r={};t={reset}", verdict.remaining)),
+        ("ratelimit-policy", format!("\"{scope}\";q={};w=60", verdict.limit)),
+    ];
+    headers.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?)))
+}
+
+/// Tells the limit that this request counted against, unless a handler refused it by another one and told that.
+fn with_throttle_headers(mut response: Response, scope: Scope, verdict: &Verdict, now: Timestamp) -> Response {
+    for (name, value) in throttle_headers(scope, verdict, now) {
+        response.headers_mut().entry(name).or_insert(value);
+    }
     response
 }
 
@@ -293,9 +300,9 @@ fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
-/// Around everything: names the request, tells it the time, lets a mutation outlive its client, and writes the answer.
+/// Around all routes: tells the request the time and whose it is, lets a mutation outlive its client, and writes the answer.
 pub async fn shell(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    let request_id = incoming_request_id(request.headers()).unwrap_or_else(crate::secrets::request_id);
+    let request_id = request.extensions().get::<RequestId>().map_or_else(crate::secrets::request_id, |id| id.0.clone());
     let shape = shape_of(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let address = forwarded_address(&request, &state.config.trusted_proxies);
@@ -307,9 +314,9 @@ pub async fn shell(State(state): State<AppState>, mut request: Request, next: Ne
     extensions.insert(ClientAddress(address));
     extensions.insert(BaseUrl(base));
     let response = run(&state, is_mutation(&method), request, next).await;
-    let response = seal(response, &request_id, shape, state.config.app_env);
-    let millis = state.clock.elapsed().saturating_sub(started).as_secs_f64() * 1_000.0;
-    tracing::info!(request_id, %method, path, status = response.status().as_u16(), millis, "request");
+    let response = seal(response, &request_id, shape);
+    let micros = state.clock.elapsed().saturating_sub(started).as_micros();
+    tracing::info!(request_id, %method, path, status = response.status().as_u16(), micros, "request");
     response
 }
 
@@ -335,8 +342,8 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Writes what is still open: the envelope's end, an error's body, the headers that every answer has.
-fn seal(mut response: Response, request_id: &str, shape: Shape, env: crate::config::AppEnv) -> Response {
+/// Writes what is still open: the envelope's end, or an error's body.
+fn seal(mut response: Response, request_id: &str, shape: Shape) -> Response {
     if let Some(Unwritable(reason)) = response.extensions_mut().remove::<Unwritable>() {
         response = Problem::internal(&reason).into_response();
     }
@@ -357,8 +364,16 @@ fn seal(mut response: Response, request_id: &str, shape: Shape, env: crate::conf
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         *response.body_mut() = Body::from(body);
     }
+    response
+}
+
+/// Outermost, so that no answer goes without: also not a preflight's, which never comes as far as the shell.
+pub async fn dress(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let id = incoming_request_id(request.headers()).unwrap_or_else(crate::secrets::request_id);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(request_id) {
+    if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
     let mut default = |name: HeaderName, value: &'static str| {
@@ -368,7 +383,7 @@ fn seal(mut response: Response, request_id: &str, shape: Shape, env: crate::conf
     default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
     default(header::REFERRER_POLICY, "no-referrer");
-    if env == crate::config::AppEnv::Production {
+    if state.config.app_env == AppEnv::Production {
         default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
     response

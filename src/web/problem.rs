@@ -38,9 +38,12 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// An error on its way to the client.
+/// An error on its way to the client. Boxed, because every handler's result carries it.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Details>);
+
+#[derive(Clone, Debug)]
+struct Details {
     status: StatusCode,
     code: &'static str,
     sentence: String,
@@ -55,7 +58,8 @@ pub type Outcome<T> = Result<T, Problem>;
 impl Problem {
     /// An error with its status, its code and a sentence that says what to do next.
     pub fn new(status: StatusCode, code: &'static str, sentence: impl Into<String>) -> Self {
-        Problem { status, code, sentence: sentence.into(), fields: BTreeMap::new(), facts: Map::new(), headers: HeaderMap::new() }
+        let sentence = sentence.into();
+        Problem(Box::new(Details { status, code, sentence, fields: BTreeMap::new(), facts: Map::new(), headers: HeaderMap::new() }))
     }
 
     /// 400 for input whose failing fields are still to be named.
@@ -110,7 +114,7 @@ impl Problem {
 
     /// Adds a failing field.
     pub fn field(&mut self, name: &str, sentence: impl Into<String>) {
-        self.fields.entry(name.to_owned()).or_default().push(sentence.into());
+        self.0.fields.entry(name.to_owned()).or_default().push(sentence.into());
     }
 
     /// Adds a failing field.
@@ -121,34 +125,34 @@ impl Problem {
 
     /// Adds a member beside `error` and `code`: what a program needs to act on it.
     pub fn fact(mut self, name: &str, value: impl Serialize) -> Self {
-        self.facts.insert(name.to_owned(), serde_json::to_value(value).unwrap_or(Value::Null));
+        self.0.facts.insert(name.to_owned(), serde_json::to_value(value).unwrap_or(Value::Null));
         self
     }
 
     /// Adds a header.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.0.headers.append(name, value);
         self
     }
 
     /// Gives the value when no field failed.
     pub fn or<T>(self, value: T) -> Outcome<T> {
-        if self.fields.is_empty() { Ok(value) } else { Err(self) }
+        if self.0.fields.is_empty() { Ok(value) } else { Err(self) }
     }
 
     /// The code, for the log.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The sentence.
     pub fn sentence(&self) -> &str {
-        &self.sentence
+        &self.0.sentence
     }
 
     /// Names of the failing fields, sorted.
     pub fn field_names(&self) -> Vec<&str> {
-        self.fields.keys().map(String::as_str).collect()
+        self.0.fields.keys().map(String::as_str).collect()
     }
 
     /// The error that wears no envelope yet: what the router itself answers with a bare status.
@@ -172,22 +176,22 @@ impl Problem {
         let content_type = match shape {
             Shape::Envelope => {
                 body.insert("success".to_owned(), Value::Bool(false));
-                body.insert("error".to_owned(), Value::from(self.sentence.as_str()));
+                body.insert("error".to_owned(), Value::from(self.0.sentence.as_str()));
                 "application/json"
             }
             Shape::ProblemJson => {
                 body.insert("type".to_owned(), Value::from("about:blank"));
-                body.insert("title".to_owned(), Value::from(self.status.canonical_reason().unwrap_or("Error")));
-                body.insert("status".to_owned(), Value::from(self.status.as_u16()));
-                body.insert("detail".to_owned(), Value::from(self.sentence.as_str()));
+                body.insert("title".to_owned(), Value::from(self.0.status.canonical_reason().unwrap_or("Error")));
+                body.insert("status".to_owned(), Value::from(self.0.status.as_u16()));
+                body.insert("detail".to_owned(), Value::from(self.0.sentence.as_str()));
                 "application/problem+json"
             }
         };
-        body.insert("code".to_owned(), Value::from(self.code));
-        if !self.fields.is_empty() {
-            body.insert("errors".to_owned(), serde_json::json!(self.fields));
+        body.insert("code".to_owned(), Value::from(self.0.code));
+        if !self.0.fields.is_empty() {
+            body.insert("errors".to_owned(), serde_json::json!(self.0.fields));
         }
-        body.extend(self.facts.clone());
+        body.extend(self.0.facts.clone());
         body.insert("request_id".to_owned(), Value::from(request_id));
         (HeaderValue::from_static(content_type), Value::Object(body).to_string())
     }
@@ -205,8 +209,8 @@ pub enum Shape {
 impl IntoResponse for Problem {
     /// A response without a body: the shell writes it, for it knows the request id and what the client accepts.
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
-        response.headers_mut().extend(self.headers.clone());
+        let mut response = self.0.status.into_response();
+        response.headers_mut().extend(self.0.headers.clone());
         response.extensions_mut().insert(self);
         response
     }
@@ -313,6 +317,8 @@ impl From<CreditError> for Problem {
             }
             CreditError::KeyReused => KeyError::Reused.into(),
             CreditError::NoBalance => Self::not_found(),
+            CreditError::NotAdmitted => Refusal::Suspended.into(),
+            CreditError::Busy => Self::busy("try_again", "The ledger is busy; try again in a moment, with the same Idempotency-Key."),
             CreditError::Store(error) => error.into(),
         }
     }
@@ -322,7 +328,9 @@ impl From<AccountError> for Problem {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::NotFound => Self::not_found(),
-            AccountError::System => Self::conflict("system_account", "A system account can't be suspended, cancelled or deleted."),
+            AccountError::System => {
+                Self::conflict("system_account", "A system account can't be suspended, cancelled or deleted, and buys nothing.")
+            }
             AccountError::Illegal(illegal) => {
                 Self::conflict("illegal_move", format!("This account is {}; that can't be done to it now.", illegal.from))
             }

@@ -1,4 +1,5 @@
 //! The life of an account: requirements B5, E, H.
+#![allow(clippy::unwrap_used, reason = "a test that can not read its answer has failed")]
 
 use crate::support::{Session, TestApp};
 use axum::http::Method;

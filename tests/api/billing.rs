@@ -1,4 +1,5 @@
 //! Upgrades and confirmed transfers: requirements A3, A4, B2, B3, B4, G.
+#![allow(clippy::unwrap_used, reason = "a test that can not read its answer has failed")]
 
 use crate::support::{Reply, Session, TestApp};
 use axum::http::StatusCode;

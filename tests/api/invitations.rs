@@ -32,7 +32,8 @@ async fn invite(app: &TestApp, by: &Session, email: &str, role: &str) -> Reply {
 }
 
 async fn tokens(app: &TestApp, mailbox: &Mailbox) -> Vec<String> {
-    deliver(app.pool(), &Post::of(&app.state.config).unwrap(), app.now()).await.unwrap();
+    let post = Post::of(&app.state.config).expect("a post");
+    deliver(app.pool(), &post, app.now()).await.expect("the outbox can be read");
     mailbox.tokens()
 }
 

@@ -55,10 +55,23 @@ impl Call {
         self
     }
 
+    /// The same, of any bytes that a header may have.
+    pub(crate) fn header_bytes(mut self, name: &str, value: &[u8]) -> Self {
+        let name = HeaderName::try_from(name).expect("a header's name");
+        self.headers.append(name, HeaderValue::from_bytes(value).expect("a header's value"));
+        self
+    }
+
     /// The client's address. Without it every request comes from an address of its own, so that no limit per address bites.
+    #[allow(clippy::wrong_self_convention, reason = "reads as what it says: a request from an address")]
     pub(crate) fn from_address(mut self, address: &str) -> Self {
         self.address = address.parse().expect("an IP address");
         self
+    }
+
+    /// Where it goes.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
     /// Sends it and reads the whole reply.

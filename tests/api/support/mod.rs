@@ -7,6 +7,7 @@ mod clock;
 mod database;
 #[path = "../../support/smtp.rs"]
 mod smtp;
+pub(crate) mod tenant;
 
 pub(crate) use client::{Call, Reply};
 pub(crate) use clock::ManualClock;
@@ -130,8 +131,7 @@ impl TestApp {
 
     /// A request to be built and sent. Each comes from an address of its own unless it says otherwise.
     pub(crate) fn request(&self, method: Method, path: &str) -> Call {
-        let (app, path) = (self.app.clone(), path.to_owned());
-        Call { app, method, path, headers: HeaderMap::new(), body: "".into(), address: fresh_address() }
+        request_to(&self.app, method, path)
     }
 
     /// GET.
@@ -194,6 +194,12 @@ impl TestApp {
     pub(crate) async fn execute(&self, statement: &'static str) {
         sqlx::query(statement).execute(self.pool()).await.expect("the statement runs");
     }
+}
+
+/// A request to a service that a test has put together by itself.
+pub(crate) fn request_to(app: &App, method: Method, path: &str) -> Call {
+    let (app, path) = (app.clone(), path.to_owned());
+    Call { app, method, path, headers: HeaderMap::new(), body: "".into(), address: fresh_address() }
 }
 
 /// An address of 10.0.0.0/8 that nobody had before.

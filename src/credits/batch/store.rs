@@ -1,0 +1,301 @@
+//! SQL of batches.
+
+use super::rules::{Decision, Prices, Wanted, unit_cost};
+use crate::{
+    clock::Timestamp,
+    credits::model::{Operation, Pools, Transaction as Entry, TransactionKind},
+    db::StoreError,
+    ids::AccountId,
+    money::Credits,
+};
+use chrono::TimeDelta;
+use serde_json::Value;
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction, postgres::PgConnectOptions};
+use std::collections::HashMap;
+
+/// The columns of a batch: its accounts, and its entries, each sorted by account. All processes lock in this order.
+#[derive(Debug, Default)]
+pub struct Columns {
+    accounts: Vec<i64>,
+    old_seqs: Vec<i64>,
+    plans: Vec<i64>,
+    extras: Vec<i64>,
+    new_seqs: Vec<i64>,
+    entry_accounts: Vec<i64>,
+    seqs: Vec<i64>,
+    plan_amounts: Vec<i64>,
+    extra_amounts: Vec<i64>,
+    plan_afters: Vec<i64>,
+    extra_afters: Vec<i64>,
+    operations: Vec<String>,
+    quantities: Vec<i64>,
+    unit_costs: Vec<i64>,
+    descriptions: Vec<String>,
+    metadatas: Vec<Value>,
+    references: Vec<Option<String>>,
+    actors: Vec<String>,
+    keys: Vec<Option<String>>,
+    hashes: Vec<Option<Vec<u8>>>,
+    times: Vec<Timestamp>,
+}
+
+impl Columns {
+    /// The entries that a decided batch writes.
+    pub fn of(batch: &[&Wanted], decisions: &[Option<Decision>], prices: &Prices, before: &HashMap<AccountId, Pools>) -> Self {
+        let mut written = batch.iter().zip(decisions).filter_map(|(wanted, decision)| match decision {
+            Some(Decision::Write(moved)) => Some((*wanted, *moved)),
+            _ => None,
+        });
+        let mut entries = written.by_ref().collect::<Vec<_>>();
+        // Stable: within an account the order of arrival stays.
+        entries.sort_by_key(|(wanted, _)| wanted.account);
+        let mut columns = Columns::default();
+        for (wanted, moved) in entries {
+            let account = wanted.account.0;
+            if columns.accounts.last() != Some(&account) {
+                columns.accounts.push(account);
+                columns.old_seqs.push(before.get(&wanted.account).map_or(0, |pools| pools.last_seq));
+                columns.plans.push(0);
+                columns.extras.push(0);
+                columns.new_seqs.push(0);
+            }
+            set_last(&mut columns.plans, moved.after.plan.get());
+            set_last(&mut columns.extras, moved.after.extra.get());
+            set_last(&mut columns.new_seqs, moved.after.last_seq);
+            columns.entry_accounts.push(account);
+            columns.seqs.push(moved.after.last_seq);
+            columns.plan_amounts.push(moved.plan.get());
+            columns.extra_amounts.push(moved.extra.get());
+            columns.plan_afters.push(moved.after.plan.get());
+            columns.extra_afters.push(moved.after.extra.get());
+            columns.operations.push(wanted.spend.operation.as_str().to_owned());
+            columns.quantities.push(wanted.spend.quantity.get());
+            columns.unit_costs.push(unit_cost(prices, wanted.spend.operation));
+            columns.descriptions.push(wanted.spend.description());
+            columns.metadatas.push(wanted.spend.metadata.value());
+            columns.references.push(wanted.spend.reference.clone());
+            columns.actors.push(wanted.spend.actor.clone());
+            columns.keys.push(wanted.key.as_ref().map(|keyed| keyed.key.clone()));
+            columns.hashes.push(wanted.key.as_ref().map(|keyed| keyed.input_hash.to_vec()));
+            columns.times.push(wanted.now);
+        }
+        columns
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+}
+
+fn set_last(column: &mut [i64], value: i64) {
+    if let Some(last) = column.last_mut() {
+        *last = value;
+    }
+}
+
+/// Opens a shard's own connection. Generic plans by index: a batch is small against the tables, whatever their statistics say.
+pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    let options =
+        options.clone().options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("enable_mergejoin", "off")]);
+    Ok(PgConnection::connect_with(&options).await?)
+}
+
+/// Begins a batch's transaction on the shard's own connection, which is closed after any failure and never pooled.
+pub async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, StoreError> {
+    Ok(connection.begin().await?)
+}
+
+/// Whether an entry stands in the ledger exactly as it was to be written.
+pub async fn is_written(connection: &mut PgConnection, account: AccountId, entry: &Entry, actor: &str) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar!(
+        r#"
+        select true as "found!" from credit_transactions
+        where account_id = $1 and seq = $2 and amount = $3 and operation = $4 and quantity = $5 and description = $6 and metadata = $7
+          and reference is not distinct from $8 and actor = $9 and created_at = $10 and idempotency_key is null
+        "#,
+        account.0,
+        entry.id,
+        entry.amount.get(),
+        entry.operation.map(Operation::as_str),
+        entry.quantity,
+        entry.description,
+        entry.metadata,
+        entry.reference,
+        actor,
+        entry.created_at
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(found.is_some())
+}
+
+/// Which accounts may spend, as `accounts::rules::standing` says it in Rust; a test holds the two together.
+///
+/// Writes the entries of every account whose row is still as the batch was decided from (`last_seq`), which may spend, whose
+/// keys are new and whose prices stand; gives those accounts. Of all others nothing is touched. One statement, one commit.
+#[allow(clippy::as_conversions, reason = "sqlx's own way to name the type of an array with nulls")]
+pub async fn append_where_unchanged(
+    connection: &mut PgConnection,
+    columns: &Columns,
+    grace: TimeDelta,
+    now: Timestamp,
+) -> Result<Vec<AccountId>, StoreError> {
+    let accounts = sqlx::query_scalar!(
+        r#"
+        with wanted as (
+            select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) as t (account_id, old_seq, plan, extra, new_seq)
+        ), entry as (
+            select * from unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bigint[], $14::bigint[],
+                                 $15::text[], $16::jsonb[], $17::text[], $18::text[], $19::text[], $20::bytea[], $21::timestamptz[])
+                as t (account_id, seq, plan_amount, extra_amount, plan_after, extra_after, operation, quantity, unit_cost,
+                      description, metadata, reference, actor, idempotency_key, input_hash, created_at)
+        ), known as materialized (
+            select distinct entry.account_id from entry
+            join credit_transactions c on c.account_id = entry.account_id and c.idempotency_key = entry.idempotency_key
+            where entry.idempotency_key is not null
+        ), dearer as materialized (
+            select distinct entry.account_id from entry join credit_costs c on c.operation = entry.operation and c.cost <> entry.unit_cost
+        ), balance as (
+            update credit_balances b set plan_credits = wanted.plan, extra_credits = wanted.extra, last_seq = wanted.new_seq
+            from wanted
+            join accounts a on a.account_id = wanted.account_id
+            left join subscriptions s on s.account_id = wanted.account_id
+            where b.account_id = wanted.account_id and b.last_seq = wanted.old_seq
+              and a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment')
+              and (a.is_system or s.account_id is null or s.current_period_end > $22
+                   or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $23))
+              and not exists (select from known where known.account_id = wanted.account_id)
+              and not exists (select from dearer where dearer.account_id = wanted.account_id)
+            returning b.account_id
+        ), written as (
+            insert into credit_transactions (account_id, seq, kind, plan_amount, extra_amount, plan_after, extra_after, operation, quantity, unit_cost,
+                                             description, metadata, reference, actor, idempotency_key, input_hash, created_at)
+            select entry.account_id, seq, 'deduction', plan_amount, extra_amount, plan_after, extra_after, operation, quantity, unit_cost,
+                   description, metadata, reference, actor, idempotency_key, input_hash, created_at
+            from entry join balance on balance.account_id = entry.account_id
+        )
+        select account_id as "account_id!: AccountId" from balance
+        "#,
+        &columns.accounts,
+        &columns.old_seqs,
+        &columns.plans,
+        &columns.extras,
+        &columns.new_seqs,
+        &columns.entry_accounts,
+        &columns.seqs,
+        &columns.plan_amounts,
+        &columns.extra_amounts,
+        &columns.plan_afters,
+        &columns.extra_afters,
+        &columns.operations,
+        &columns.quantities,
+        &columns.unit_costs,
+        &columns.descriptions,
+        &columns.metadatas,
+        &columns.references as &[Option<String>],
+        &columns.actors,
+        &columns.keys as &[Option<String>],
+        &columns.hashes as &[Option<Vec<u8>>],
+        &columns.times,
+        now,
+        now - grace
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(accounts)
+}
+
+/// An account as it is under the batch's lock.
+#[derive(Debug, Clone, Copy)]
+pub struct LockedAccount {
+    /// Its pools.
+    pub pools: Pools,
+    /// Whether it may spend now.
+    pub may_spend: bool,
+}
+
+/// Locks the balances of several accounts, in the order of their numbers, and says which of them may spend now.
+pub async fn lock_balances(
+    connection: &mut PgConnection,
+    accounts: &[i64],
+    grace: TimeDelta,
+    now: Timestamp,
+) -> Result<HashMap<AccountId, LockedAccount>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        select b.account_id as "account: AccountId", b.plan_credits as "plan: Credits", b.extra_credits as "extra: Credits", b.last_seq,
+               a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment')
+               and (a.is_system or s.account_id is null or s.current_period_end > $2
+                    or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $3)) as "may_spend!"
+        from credit_balances b
+        join accounts a on a.account_id = b.account_id
+        left join subscriptions s on s.account_id = b.account_id
+        where b.account_id = any($1)
+        order by b.account_id
+        for update of b
+        "#,
+        accounts,
+        now,
+        now - grace
+    )
+    .fetch_all(connection)
+    .await?;
+    let locked = rows.into_iter().map(|row| {
+        let pools = Pools { plan: row.plan, extra: row.extra, last_seq: row.last_seq };
+        (row.account, LockedAccount { pools, may_spend: row.may_spend })
+    });
+    Ok(locked.collect())
+}
+
+/// An entry that a key made before, with the hash of its input.
+#[derive(Debug, Clone)]
+pub struct KnownKey {
+    /// The entry.
+    pub transaction: Entry,
+    /// SHA-256 of the first input.
+    pub input_hash: Vec<u8>,
+}
+
+/// What the ledger knows of these keys, each with its account.
+pub async fn find_keys(
+    connection: &mut PgConnection,
+    accounts: &[i64],
+    keys: &[String],
+) -> Result<HashMap<(AccountId, String), KnownKey>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        select c.account_id as "account: AccountId", c.idempotency_key as "key!", c.seq, c.kind as "kind: TransactionKind", c.amount as "amount!: Credits",
+               c.balance_after as "balance_after!: Credits", c.operation as "operation: Operation", c.quantity, c.description, c.metadata, c.reference,
+               c.input_hash as "input_hash!", c.created_at
+        from unnest($1::bigint[], $2::text[]) as wanted (account_id, key)
+        join credit_transactions c on c.account_id = wanted.account_id and c.idempotency_key = wanted.key
+        "#,
+        accounts,
+        keys
+    )
+    .fetch_all(connection)
+    .await?;
+    let known = rows.into_iter().map(|row| {
+        let transaction = Entry {
+            id: row.seq,
+            kind: row.kind,
+            amount: row.amount,
+            balance_after: row.balance_after,
+            operation: row.operation,
+            quantity: row.quantity,
+            description: row.description,
+            metadata: row.metadata,
+            reference: row.reference,
+            created_at: row.created_at,
+        };
+        ((row.account, row.key), KnownKey { transaction, input_hash: row.input_hash })
+    });
+    Ok(known.collect())
+}
+
+/// The prices that differ from the built-in ones.
+pub async fn list_prices(connection: &mut PgConnection) -> Result<Prices, StoreError> {
+    let rows = sqlx::query!(r#"select operation as "operation: Operation", cost from credit_costs"#).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|row| (row.operation, row.cost)).collect())
+}

@@ -1,0 +1,3 @@
+//! The ten laws of money, asked of the database.
+
+pub mod store;

@@ -1,0 +1,297 @@
+//! SQL of the laws: one query each, that returns no row when all is well.
+
+use crate::{
+    db::StoreError,
+    ids::AccountId,
+    system::model::{Finding, Law},
+};
+use sqlx::PgConnection;
+
+/// Rows that break one law are told up to this many; the first ones are enough to know.
+pub const FINDINGS_MAX: i64 = 1_000;
+
+/// Runs a law's query, which gives `account_id` and `detail`.
+macro_rules! findings {
+    ($connection:ident, $query:literal) => {
+        sqlx::query_as!(Finding, $query, FINDINGS_MAX).fetch_all($connection).await?
+    };
+}
+
+/// The rows that break a law.
+pub async fn list_findings(connection: &mut PgConnection, law: Law) -> Result<Vec<Finding>, StoreError> {
+    Ok(match law {
+        Law::I1 => balances_unlike_ledger(connection).await?,
+        Law::I2 => broken_sequences(connection).await?,
+        Law::I3 => negative_balances(connection).await?,
+        Law::I4 => keys_used_twice(connection).await?,
+        Law::I5 => periods_granted_twice(connection).await?,
+        Law::I6 => periods_that_do_not_join(connection).await?,
+        Law::I7 => payments_without_effect(connection).await?,
+        Law::I8 => accounts_that_lack_something(connection).await?,
+        Law::I9 => children_of_others(connection).await?,
+        Law::I10 => changes_without_record(connection).await?,
+    })
+}
+
+async fn balances_unlike_ledger(connection: &mut PgConnection) -> Result<Vec<Finding>, StoreError> {
+    Ok(findings!(
+        connection,
+        r#"
+        select coalesce(b.account_id, t.account_id) as "account?: AccountId",
+               format('plan %s and extra %s in the balance, plan %s and extra %s in the ledger', coalesce(b.plan_credits, 0),
+                      coalesce(b.extra_credits, 0), coalesce(t.plan_sum, 0), coalesce(t.extra_sum, 0)) as "detail!"
+        from credit_balances b
+        full join (
+            select account_id, sum(plan_amount) as plan_sum, sum(extra_amount) as extra_sum from credit_transactions group by account_id
+        ) t on t.account_id = b.account_id
+        where coalesce(b.plan_credits, 0) <> coalesce(t.plan_sum, 0) or coalesce(b.extra_credits, 0) <> coalesce(t.extra_sum, 0)
+        order by 1
+        limit $1
+        "#
+    ))
+}
+
+async fn broken_sequences(connection: &mut PgConnection) -> Result<Vec<Finding>, StoreError> {
+    Ok(findings!(
+        connection,
+        r#"
+        select account_id as "account?: AccountId", detail as "detail!"
+        from (
+            select account_id, seq, format('row %s follows row %s', seq, seq_before) as detail
+            from (select account_id, seq, lag(seq, 1, 0) over (partition by account_id order by seq) as seq_before from credit_transactions) s
+            where seq <> seq_before + 1
+            union all
+            select account_id, seq, format('row %s: plan %s changed by %s is not %s, or extra %s changed by %s is not %s', seq, plan_before, plan_amount,
+                                           plan_after, extra_before, extra_amount, extra_after)
+            from (
+                select account_id, seq, plan_amount, extra_amount, plan_after, extra_after,
+                       lag(plan_after, 1, 0) over (partition by account_id order by seq) as plan_before,
+                       lag(extra_after, 1, 0) over (partition by account_id order by seq) as extra_before
+                from credit_transactions
+            ) a
+            where plan_after <> plan_before + plan_amount or extra_after <> extra_before + extra_amount
+            union all
+            select b.account_id, b.last_seq, format('the balance row is at %s, the ledger at %s', b.last_seq, coalesce(max(t.seq), 0))
+            from credit_balances b
+            left join credit_transactions t on t.account_id = b.account_id
+            group by b.account_id, b.last_seq
+            having b.last_seq <> coalesce(max(t.seq), 0)
+        ) broken
+        order by account_id, seq
+        limit $1
+        "#
+    ))
+}
+
+async fn negative_balances(connection: &mut PgConnection) -> Result<Vec<Finding>, StoreError> {
+    Ok(findings!(
+        connection,
+        r#"
+        select account_id as "account?: AccountId", detail as "detail!"
+        from (
+            select account_id, format('the balance is plan %s, extra %s', plan_credits, extra_credits) as detail
+            from credit_balances
+            where plan_credits < 0 or extra_credits < 0
+            union all
+            select account_id, format('after row %s it was plan %s, extra %s', seq, plan_after, extra_after)
+            from credit_transactions
+            where plan_after < 0 or extra_after < 0
+        ) negative
+        order by account_id
+        limit $1
+        "#
+    ))
+}
+
+async fn keys_used_twice(connection: &mut PgConnection) -> Result<Vec<Finding>, StoreError> {
+    Ok(findings!(
+        connection,
+        r#"
+        select account_id as "account?: AccountId", format('%s rows have the key %L', count(*), idempotency_key) as "detail!"
+        from (
+            select account_id, idempotency_key, 'ledger' as place from credit_transactions where idempotency_key is not null
+            union all
+            select account_id, idempotency_key, 'answers' from idempotency_keys
+        ) keys
+        group by account_id, idempotency_key, place
+        having count(*) > 1
+        order by account_id
+        limit $1
+        "#
+    ))
+}
+
+async fn periods_granted_twice(connection: &mut PgConnection) -> Result<Vec<Finding>, StoreError> {
+    Ok(findings!(
+        connection,
+        r#"
+        select account_id as "account?: AccountId", format('period %s was granted %s times', period_seq, count(*)) as "detail!"
+        from credit_transactions
+        where kind = 'subscription' and period_seq is not null
+        group by account_id, period_seq
+        having count(*) > 1
+        order by account_id
+        limit $1
+        "#
+    ))
+}
+
+async fn periods_that_do_not_join(connection: &mut PgConnection) -> Result<Vec<Finding>, StoreError> {
+    Ok(findings!(
+        connection,
+        r#"
+        select account_id as "account?: AccountId",
+               format('period %s starts at %s; period %s ended at %s; recorded lapse from %s', period_seq, starts_at, seq_before,
+                      coalesce(ended_before::text, 'never'), coalesce(lapsed_from::text, 'never')) as "detail!"
+        from (
+            select account_id, period_seq, starts_at, lapsed_from,
+                   lag(period_seq, 1, 0) over (partition by account_id order by period_seq) as seq_before,
+                   lag(ends_at) over (partition by account_id order by period_seq) as ended_before
+            from subscription_periods
+        ) p
+        where period_seq <> seq_before + 1
+           or starts_at < ended_before
+           -- A gap is recorded with the very instant at which it began, and nothing else is.
+           or lapsed_from is distinct from (case when ended_before < starts_at then ended_before end)
+        order by account_id, period_seq
+        limit $1
+        "#
+    ))
+}
+
+async fn payments_without_effect(connection: &mut PgConnection) -> Result<Vec<Finding>, StoreError> {
+    Ok(findings!(
+        connection,
+        r#"
+        select account_id as "account?: AccountId", detail as "detail!"
+        from (
+            select pay.account_id, format('payment %s bought %s periods', pay.payment_id, count(p.period_seq)) as detail
+            from payments pay
+            left join subscription_periods p on p.account_id = pay.account_id and p.payment_id = pay.payment_id
+            where pay.status in ('confirmed', 'reversed')
+            group by pay.account_id, pay.payment_id
+            having count(p.period_seq) <> 1
+            union all
+            select pay.account_id, format('period %s of payment %s has %s grants for %s credits', p.period_seq, pay.payment_id, count(t.seq), p.credits)
+            from payments pay
+            join subscription_periods p on p.account_id = pay.account_id and p.payment_id = pay.payment_id
+            left join credit_transactions t on t.account_id = p.account_id and t.period_seq = p.period_seq and t.kind = 'subscription'
+            where pay.status in ('confirmed', 'reversed')
+            group by pay.account_id, pay.payment_id, p.period_seq, p.credits
+            having count(t.seq) <> (case when p.credits > 0 then 1 else 0 end)
+            union all
+            select p.account_id, format('period %s was bought by no confirmed payment', p.period_seq)
+            from subscription_periods p
+            left join payments pay on pay.account_id = p.account_id and pay.payment_id = p.payment_id and pay.status in ('confirmed', 'reversed')
+            where (p.kind in ('activation', 'renewal') or p.payment_id is not null) and pay.payment_id is null
+            union all
+            select t.account_id, format('row %s grants %s for period %s, which gives %s', t.seq, t.amount, coalesce(t.period_seq::text, 'none'),
+                                        coalesce(p.credits::text, 'nothing'))
+            from credit_transactions t
+            left join subscription_periods p on p.account_id = t.account_id and p.period_seq = t.period_seq
+            where t.kind = 'subscription' and t.amount is distinct from p.credits
+        ) unsourced
+        order by account_id
+        limit $1
+        "#
+    ))
+}
+
+/// A system account is staff's own: a developer stands for its owner, and no calendar or ledger needs to begin.
+/// A deleted account keeps its ledger only.
+async fn accounts_that_lack_something(connection: &mut PgConnection) -> Result<Vec<Finding>, StoreError> {
+    Ok(findings!(
+        connection,
+        r#"
+        select a.account_id as "account?: AccountId", 'it has no ' || lacking.what as "detail!"
+        from accounts a
+        cross join lateral (
+            select 'owner' as what
+            where a.deleted_at is null and not exists (
+                select 1 from users u
+                where u.account_id = a.account_id and u.deleted_at is null and (u.role = 'owner' or (a.is_system and u.role = 'developer'))
+            )
+            union all
+            select 'plan' where a.deleted_at is null and a.plan_id is null
+            union all
+            select 'subscription'
+            where not a.is_system and a.deleted_at is null and not exists (select 1 from subscriptions s where s.account_id = a.account_id)
+            union all
+            select 'first period'
+            where not a.is_system and a.deleted_at is null
+              and not exists (select 1 from subscription_periods p where p.account_id = a.account_id and p.period_seq = 1)
+            union all
+            select 'first ledger row'
+            where not a.is_system and not exists (select 1 from credit_transactions t where t.account_id = a.account_id and t.seq = 1)
+        ) lacking
+        order by a.account_id
+        limit $1
+        "#
+    ))
+}
+
+async fn children_of_others(connection: &mut PgConnection) -> Result<Vec<Finding>, StoreError> {
+    Ok(findings!(
+        connection,
+        r#"
+        select account_id as "account?: AccountId", detail as "detail!"
+        from (
+            select c.account_id, format('access to site %s, which is of account %s', c.site_id, coalesce(s.account_id::text, 'nobody')) as detail
+            from site_access c left join sites s on s.site_id = c.site_id
+            where s.account_id is distinct from c.account_id
+            union all
+            select c.account_id, format('access for user %s, who is of account %s', c.user_id, coalesce(u.account_id::text, 'nobody'))
+            from site_access c left join users u on u.user_id = c.user_id
+            where u.account_id is distinct from c.account_id
+            union all
+            select c.account_id, format('key %s of site %s, which is of account %s', c.site_key_id, c.site_id, coalesce(s.account_id::text, 'nobody'))
+            from site_keys c left join sites s on s.site_id = c.site_id
+            where s.account_id is distinct from c.account_id
+            union all
+            select c.account_id, format('payment %s of invoice %s, which is of account %s', c.payment_id, c.invoice_id,
+                                        coalesce(i.account_id::text, 'nobody'))
+            from payments c left join invoices i on i.invoice_id = c.invoice_id
+            where c.invoice_id is not null and i.account_id is distinct from c.account_id
+            union all
+            select c.account_id, format('period %s of payment %s, which is of account %s', c.period_seq, c.payment_id,
+                                        coalesce(p.account_id::text, 'nobody'))
+            from subscription_periods c left join payments p on p.payment_id = c.payment_id
+            where c.payment_id is not null and p.account_id is distinct from c.account_id
+        ) strays
+        order by account_id
+        limit $1
+        "#
+    ))
+}
+
+/// An imported account has `account.imported` in the place of `account.registered`.
+async fn changes_without_record(connection: &mut PgConnection) -> Result<Vec<Finding>, StoreError> {
+    Ok(findings!(
+        connection,
+        r#"
+        select account_id as "account?: AccountId", detail as "detail!"
+        from (
+            select a.account_id, format('%s audit rows tell how it came about', count(l.audit_id)) as detail
+            from accounts a
+            left join audit_log l on l.account_id = a.account_id and l.action in ('account.registered', 'account.imported')
+            where not a.is_system
+            group by a.account_id
+            having count(l.audit_id) <> 1
+            union all
+            select p.account_id, format('%s audit rows tell the confirmation of payment %s', count(l.audit_id), p.payment_id)
+            from payments p
+            left join audit_log l on l.account_id = p.account_id and l.action = 'transfer.confirmed' and l.target = 'payment:' || p.payment_id
+            where p.status in ('confirmed', 'reversed')
+            group by p.account_id, p.payment_id
+            having count(l.audit_id) <> 1
+            union all
+            select l.account_id, format('audit row %s tells a confirmation of %s that never was', l.audit_id, l.target)
+            from audit_log l
+            left join payments p on p.account_id = l.account_id and l.target = 'payment:' || p.payment_id and p.status in ('confirmed', 'reversed')
+            where l.action = 'transfer.confirmed' and p.payment_id is null
+        ) unrecorded
+        order by account_id
+        limit $1
+        "#
+    ))
+}

@@ -1,0 +1,113 @@
+//! A whole tenant: one user, two sites of which one is deleted, a key, an open invoice, an open invitation. And its numbers in a path's slots.
+
+use super::{Session, TestApp};
+use axum::http::Method;
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+
+/// An account with one row of everything that a path can name.
+#[derive(Debug, Clone)]
+pub(crate) struct Tenant {
+    /// Its one user, signed in.
+    pub(crate) session: Session,
+    /// The number of his login session.
+    pub(crate) session_id: String,
+    /// Its word.
+    pub(crate) slug: String,
+    /// A living site, which the user sees in any role, and a deleted one.
+    pub(crate) sites: [i64; 2],
+    /// The living site's word.
+    pub(crate) site_slug: String,
+    /// The living site's key.
+    pub(crate) key: String,
+    /// An open invoice.
+    pub(crate) invoice: i64,
+    /// An open invitation.
+    pub(crate) invitation: i64,
+}
+
+impl Tenant {
+    /// Registers somebody and gives him all that.
+    pub(crate) async fn new(app: &TestApp, email: &str) -> Self {
+        let session = app.register(email).await;
+        let account = session.account_id;
+        app.run(format!("update accounts set plan_id = (select plan_id from plans where slug = 'growth') where account_id = {account}"))
+            .await;
+        let mine = |method: Method, path: &str| app.request(method, &format!("/api/v1/{path}")).bearer(&session.access);
+        let create = async |name: &str| {
+            mine(Method::POST, "auth/sites/").json(json!({ "name": name })).send().await.expect(201).body["data"].clone()
+        };
+        let (site, deleted) = (create("Blog").await, create("Shop").await);
+        let sites = [&site, &deleted].map(|site| site["id"].as_i64().expect("a number"));
+        mine(Method::DELETE, &format!("auth/sites/{}/", sites[1])).send().await.expect(200);
+        let key = mine(Method::POST, &format!("auth/sites/{}/api-key/", sites[0])).send().await.expect(201);
+        let invoice = mine(Method::POST, "account/upgrade/").json(json!({ "plan_slug": "starter" })).send().await.expect(201);
+        let guest = json!({ "email": format!("guest-of-{email}"), "role": "viewer" });
+        let invitation = mine(Method::POST, "auth/invitations/").json(guest).send().await.expect(201);
+        let (user, site_id) = (session.user_id, sites[0]);
+        app.run(format!("insert into site_access (account_id, site_id, user_id, granted_at) select {account}, {site_id}, {user}, created_at from accounts where account_id = {account}")).await;
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        Tenant {
+            session_id: app.text(format!("select session_id::text from sessions where user_id = {user}")).await,
+            slug: app.text(format!("select slug from accounts where account_id = {account}")).await,
+            site_slug: text(&site["slug"]),
+            key: text(&key.data()["key"]),
+            invoice: invoice.data()["id"].as_i64().expect("a number"),
+            invitation: invitation.data()["id"].as_i64().expect("a number"),
+            sites,
+            session,
+        }
+    }
+
+    /// What of it can stand in a slot, by the word before the slot: `sites/{id}`. Living things first, words last.
+    pub(crate) fn in_slot(&self, word: &str) -> Vec<String> {
+        match word {
+            "accounts" => vec![self.session.account_id.to_string(), self.slug.clone()],
+            "invoices" => vec![self.invoice.to_string()],
+            "invitations" => vec![self.invitation.to_string()],
+            "users" => vec![self.session.user_id.to_string()],
+            "sessions" => vec![self.session_id.clone()],
+            "sites" => vec![self.sites[0].to_string(), self.sites[1].to_string(), self.site_slug.clone()],
+            _ => panic!("what stands after {word}/ in a path? Give a tenant one of it here"),
+        }
+    }
+}
+
+/// What stands in a slot that belongs to no tenant, by the word before the slot.
+pub(crate) fn of_no_tenant(word: &str) -> Option<&'static str> {
+    match word {
+        "plans" => Some("starter"),
+        "credit-costs" => Some("clustering"),
+        "assets" => Some("swagger.js"),
+        _ => None,
+    }
+}
+
+/// The words before a path's slots, in order: `["sites"]` of `/auth/sites/{id}/`.
+pub(crate) fn slots(path: &str) -> Vec<&str> {
+    let segments = path.split('/').collect::<Vec<_>>();
+    segments.windows(2).filter(|pair| pair[1].starts_with('{')).map(|pair| pair[0]).collect()
+}
+
+/// The path with its slots filled, in order.
+pub(crate) fn filled(path: &str, values: &[String]) -> String {
+    let mut values = values.iter();
+    let fill = |segment: &str| match segment.starts_with('{') {
+        true => values.next().expect("a value for each slot").clone(),
+        false => segment.to_owned(),
+    };
+    path.split('/').map(fill).collect::<Vec<_>>().join("/")
+}
+
+impl TestApp {
+    /// Changes the database by hand, by one or several statements.
+    pub(crate) async fn run(&self, statements: String) {
+        let done = sqlx::raw_sql(AssertSqlSafe(statements.clone())).execute(self.pool()).await;
+        done.unwrap_or_else(|error| panic!("{statements}: {error}"));
+    }
+
+    /// One text from the database.
+    pub(crate) async fn text(&self, query: String) -> String {
+        sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(self.pool()).await.expect("a text")
+    }
+}
