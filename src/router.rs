@@ -7,7 +7,8 @@ use crate::{
     throttle::model::Scope,
     web::{
         extract::BODY_BYTES_MAX,
-        pipeline::{Limit, NAMED_ACCOUNT, dress, open, shell, signed_in, tenant},
+        identity::NAMED_ACCOUNT,
+        pipeline::{Limit, dress, open, shell, signed_in, tenant},
         problem::Problem,
     },
 };

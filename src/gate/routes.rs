@@ -5,7 +5,7 @@ use super::{
     service::{self, Login},
 };
 use crate::{
-    accounts::{invitations::model::Acceptance, registration::Registration},
+    accounts::{invitations::rules::Acceptance, registration::Registration},
     audit::model::Origin,
     auth::{
         model::{Device, Email, Line, Password, Stay, Visit},

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     accounts::{
         invitations::{
-            model::Acceptance,
+            rules::Acceptance,
             service::{self as invitations, AcceptanceError},
         },
         life::{self, AccountError},

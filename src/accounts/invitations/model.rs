@@ -1,10 +1,7 @@
 //! What an invitation is.
 
 use crate::{
-    auth::{
-        model::{Email, Role},
-        passwords::NewPassword,
-    },
+    auth::model::{Email, Role},
     ids::{AccountId, InvitationId, UserId},
 };
 use chrono::{DateTime, Utc};
@@ -61,19 +58,4 @@ pub struct Offer {
     pub email: String,
     /// What he will be.
     pub role: Role,
-}
-
-/// Somebody who accepts.
-#[derive(Clone, Debug)]
-pub struct Acceptance {
-    /// From the mail.
-    pub token: String,
-    /// His password from now on.
-    pub password: NewPassword,
-    /// His name for himself; unset: what stands before the `@`.
-    pub username: Option<String>,
-    /// Given name, or nothing.
-    pub first_name: String,
-    /// Family name, or nothing.
-    pub last_name: String,
 }

@@ -1,7 +1,8 @@
 //! Invites, sends again, revokes, accepts; each under the account's lock, like all that changes its people.
 
 use super::{
-    model::{Acceptance, Invitation, NewInvitation},
+    model::{Invitation, NewInvitation},
+    rules::{Acceptance, LIFE},
     store,
 };
 use crate::{
@@ -35,12 +36,8 @@ use crate::{
     },
     secrets,
 };
-use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
-
-/// So long an invitation can be accepted.
-const LIFE: TimeDelta = TimeDelta::days(7);
 
 /// Why nobody was invited.
 #[derive(Debug, thiserror::Error)]

@@ -2,8 +2,7 @@
 
 use crate::{
     audit::model::Origin,
-    auth::model::{Email, Role},
-    auth::passwords::NewPassword,
+    auth::model::Role,
     ids::{AccountId, UserId},
 };
 use chrono::{DateTime, Utc};
@@ -32,23 +31,6 @@ pub enum Belongs {
     Here,
     /// A developer who named it.
     Elsewhere,
-}
-
-/// A user to be made by an admin.
-#[derive(Clone, Debug)]
-pub struct Recruit {
-    /// His address.
-    pub email: Email,
-    /// His role.
-    pub role: Role,
-    /// His first password; unset: he chooses it by mail.
-    pub password: Option<NewPassword>,
-    /// His name for himself; unset: what stands before the `@`.
-    pub username: Option<String>,
-    /// Given name, or nothing.
-    pub first_name: String,
-    /// Family name, or nothing.
-    pub last_name: String,
 }
 
 /// What to change of somebody; what is unset stays.

@@ -1,7 +1,8 @@
 //! HTTP of an account's people.
 
 use super::{
-    model::{Belongs, DeletedPerson, Manager, PersonChange, Recruit},
+    model::{Belongs, DeletedPerson, Manager, PersonChange},
+    rules::Recruit,
     service,
 };
 use crate::{

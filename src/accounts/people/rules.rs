@@ -1,7 +1,30 @@
 //! Who may do what to whom, in one place.
 
-use crate::{auth::model::Role, clock::Timestamp};
+use crate::{
+    auth::{
+        model::{Email, Role},
+        passwords::NewPassword,
+    },
+    clock::Timestamp,
+};
 use chrono::TimeDelta;
+
+/// A user to be made by an admin.
+#[derive(Clone, Debug)]
+pub struct Recruit {
+    /// His address.
+    pub email: Email,
+    /// His role.
+    pub role: Role,
+    /// His first password; unset: he chooses it by mail.
+    pub password: Option<NewPassword>,
+    /// His name for himself; unset: what stands before the `@`.
+    pub username: Option<String>,
+    /// Given name, or nothing.
+    pub first_name: String,
+    /// Family name, or nothing.
+    pub last_name: String,
+}
 
 /// Why somebody may not do that to somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

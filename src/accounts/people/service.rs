@@ -2,8 +2,8 @@
 //! one at a time, and he who was removed a moment ago removes nobody any more. Each has its audit row.
 
 use super::{
-    model::{Belongs, DeletedPerson, Manager, PersonChange, Recruit},
-    rules::{self, Forbidden, SeatLimitReached, Tenancy},
+    model::{Belongs, DeletedPerson, Manager, PersonChange},
+    rules::{self, Forbidden, Recruit, SeatLimitReached, Tenancy},
 };
 use crate::{
     accounts::{
