@@ -188,11 +188,13 @@ impl House {
             _ => "(select plan_id from plans where slug = 'growth')",
         };
         let (deleted, until) = if self.state == "deleted" { ("created_at", "created_at + interval '336 hours'") } else { ("null", "null") };
-        let site = self.tenant.sites[0];
+        let (site, invitation) = (self.tenant.sites[0], self.tenant.invitation);
         self.app
             .run(format!(
                 "update accounts set status = '{status}', plan_id = {plan}, deleted_at = {deleted}, restore_until = {until} where account_id = {account};
-                 update users set role = '{role}' where user_id = {user};
+                 update users set role = '{role}', is_active = true, deleted_at = null, restore_until = null, deleted_with_account = false where user_id = {user};
+                 update users set deleted_at = created_at, restore_until = created_at where account_id = {account} and user_id <> {user};
+                 update invitations set revoked_at = case when invitation_id = {invitation} then null else created_at end where account_id = {account};
                  update sessions set revoked_at = null, revoked_reason = null where user_id = {user};
                  update subscriptions set status = 'trialing', cancel_at_period_end = false, current_period_end = created_at + interval '336 hours'
                  where account_id = {account};
