@@ -35,6 +35,9 @@ pub const VARIABLES: &[Variable] = &[
     variable("GRACE_DAYS", "3"),
     variable("INVOICE_DUE_DAYS", "7"),
     variable("PASSWORD_LENGTH_MIN", "8"),
+    variable("APP_URL", ""),
+    variable("SMTP_URL", ""),
+    variable("MAIL_FROM", "no-reply@igny8.invalid"),
     variable("THROTTLE_DISABLED", "false"),
     variable("LOG_FORMAT", "pretty"),
     variable("LOG_LEVEL", "info"),
@@ -101,6 +104,13 @@ pub struct Config {
     pub invoice_due_days: u16,
     /// Fewest characters of a password.
     pub password_length_min: usize,
+    /// Base of the web app, without a slash at the end: where the links in mails lead. Never taken from a request, whose Host
+    /// anybody can write.
+    pub app_url: String,
+    /// The mail server; unset: mails become files in `data_dir`.
+    pub smtp_url: Option<SecretString>,
+    /// Who mails are from.
+    pub mail_from: String,
     /// Development only: no limits.
     pub throttle_disabled: bool,
     /// How log lines look.
@@ -140,7 +150,7 @@ impl Config {
         for name in names.iter().filter(|name| name.starts_with("IGNY8_") && !BUILD_VARIABLES.contains(&name.as_str())) {
             reader.errors.push(format!("{name}: unknown variable; unset it (.env.example lists those that are read)"));
         }
-        let config = Config {
+        let mut config = Config {
             bind_addr: reader.parsed("BIND_ADDR", "an address such as 127.0.0.1:8010", SocketAddr::from(([127, 0, 0, 1], 8010))),
             public_url: reader.optional("PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned()),
             database_url: reader.optional("DATABASE_URL").map(SecretString::from),
@@ -157,12 +167,44 @@ impl Config {
             grace_days: reader.ranged("GRACE_DAYS", 0, 90),
             invoice_due_days: reader.ranged("INVOICE_DUE_DAYS", 0, 365),
             password_length_min: reader.ranged("PASSWORD_LENGTH_MIN", 8, 128),
+            app_url: String::new(),
+            smtp_url: reader.optional("SMTP_URL").map(SecretString::from),
+            mail_from: reader.text("MAIL_FROM"),
             throttle_disabled: reader.parsed("THROTTLE_DISABLED", "true or false", false),
             log_format: reader.parsed("LOG_FORMAT", "pretty or json", LogFormat::Pretty),
             log_level: reader.text("LOG_LEVEL"),
         };
+        config.app_url = reader.optional("APP_URL").unwrap_or_else(|| config.likely_app_url()).trim_end_matches('/').to_owned();
         config.check(&mut reader.errors);
         if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
+    }
+
+    /// Where the web app probably is: the first origin that browsers may call from, else where the API is.
+    fn likely_app_url(&self) -> String {
+        let known = self.cors_allowed_origins.first().or(self.public_url.as_ref());
+        known.cloned().unwrap_or_else(|| format!("http://{}", self.bind_addr))
+    }
+
+    /// Whether mails can be sent with these settings.
+    fn check_mail(&self, errors: &mut Vec<String>) {
+        use secrecy::ExposeSecret as _;
+        if !self.app_url.starts_with("http://") && !self.app_url.starts_with("https://") {
+            errors.push("APP_URL: give a base such as https://app.example.com".to_owned());
+        }
+        if self.mail_from.parse::<lettre::message::Mailbox>().is_err() {
+            errors.push("MAIL_FROM: give an address such as no-reply@example.com".to_owned());
+        }
+        let Some(url) = &self.smtp_url else { return };
+        let url = url.expose_secret();
+        if lettre::AsyncSmtpTransport::<lettre::Tokio1Executor>::from_url(url).is_err() {
+            errors.push("SMTP_URL: give a URL such as smtps://user:password@mail.example.com".to_owned());
+        }
+        if self.mail_from.trim_end_matches('>').ends_with(".invalid") {
+            errors.push("MAIL_FROM: required with SMTP_URL, for no mail server takes mail from the default".to_owned());
+        }
+        if self.app_env == AppEnv::Production && url.starts_with("smtp://") && url.contains('@') && !url.contains("tls=required") {
+            errors.push("SMTP_URL: would send its password in clear; use smtps:// or add ?tls=required".to_owned());
+        }
     }
 
     /// Rules between variables: what production refuses, and what can't serve anywhere.
@@ -187,6 +229,7 @@ impl Config {
         if self.database_url.is_none() && self.database_migrate_url.is_some() {
             errors.push("DATABASE_MIGRATE_URL: means nothing without DATABASE_URL".to_owned());
         }
+        self.check_mail(errors);
         if self.app_env == AppEnv::Production {
             if self.jwt_secret_key.is_none() {
                 errors.push("JWT_SECRET_KEY: required in production; make one with `openssl rand -base64 48`".to_owned());

@@ -42,6 +42,8 @@ row_id! {
     PaymentId;
     /// A row of the audit log.
     AuditId;
+    /// An invitation to an account.
+    InvitationId;
 }
 
 /// A login session; random, so that it can't be guessed.

@@ -18,6 +18,7 @@ pub mod billing;
 pub mod credits;
 pub mod gate;
 pub mod idempotency;
+pub mod mail;
 pub mod plans;
 pub mod sites;
 pub mod subscriptions;

@@ -7,6 +7,7 @@ use crate::{
     throttle::model::Scope,
     web::{
         extract::BODY_BYTES_MAX,
+        identity::NAMED_ACCOUNT,
         pipeline::{Limit, dress, open, shell, signed_in, tenant},
         problem::Problem,
     },
@@ -42,12 +43,18 @@ fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         // Anybody.
         .merge(open(gate::routes::sign_in(), Limit::of(Scope::AuthStrict), state).layer(DefaultBodyLimit::max(AUTH_BODY_BYTES_MAX)))
+        .merge(
+            open(auth::recovery::routes::tokens(), Limit::of(Scope::AuthStrict), state).layer(DefaultBodyLimit::max(AUTH_BODY_BYTES_MAX)),
+        )
         .merge(open(auth::routes::tokens(), auth_limit, state).layer(DefaultBodyLimit::max(AUTH_BODY_BYTES_MAX)))
         .merge(plans::routes::catalogue()) // unthrottled (contract, section 7)
         .merge(system::routes::status()) // unthrottled
         // Signed in, whatever the account's state: see who you are, what you owe, and pay it.
         .merge(signed_in(gate::routes::me(), auth_limit, state))
         .merge(signed_in(auth::routes::sessions(), auth_limit, state))
+        .merge(signed_in(auth::recovery::routes::resending(), Limit::of(Scope::AuthStrict), state))
+        .merge(signed_in(accounts::people::routes::reading(), Limit::CONTENT, state))
+        .merge(signed_in(accounts::invitations::routes::reading(), Limit::CONTENT, state))
         .merge(signed_in(accounts::routes::reading(), Limit::of(Scope::Default), state))
         .merge(signed_in(accounts::routes::leaving(), billing_limit, state))
         .merge(signed_in(sites::routes::reading(), Limit::CONTENT, state))
@@ -58,6 +65,8 @@ fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
         .merge(signed_in(credits::routes::reading(), credits_limit, state))
         // Only while the account may act (requirements E).
         .merge(tenant(accounts::routes::managing(), Limit::CONTENT, state))
+        .merge(tenant(accounts::people::routes::managing(), Limit::CONTENT, state))
+        .merge(tenant(accounts::invitations::routes::managing(), Limit::CONTENT, state))
         .merge(tenant(credits::routes::spending(), credits_limit, state))
         .merge(tenant(sites::routes::managing(), Limit::CONTENT, state))
         .merge(tenant(sites::routes::bridge(), Limit::of(Scope::Default), state))
@@ -111,6 +120,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             header::CONTENT_TYPE,
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("x-request-id"),
+            HeaderName::from_static(NAMED_ACCOUNT),
         ])
         .expose_headers(exposed.map(HeaderName::from_static))
         .max_age(CORS_MAX_AGE)

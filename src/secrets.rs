@@ -48,6 +48,11 @@ pub fn sha256(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
+/// The same in hexadecimal digits.
+pub fn sha256_hex(text: &str) -> String {
+    sha256(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Compares without telling by its time where the difference lies.
 pub fn same(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).into()

@@ -1,6 +1,7 @@
 //! The life of an account: every change of state goes through [`move_in`], which asks the one table and writes the log.
 
 use super::{
+    invitations,
     model::AccountStatus,
     rules::{self, AccountEvent, IllegalMove, Standing, Tenancy},
     store::{self, AccountRow},
@@ -10,7 +11,7 @@ use crate::{
         self,
         model::{Entry, Origin},
     },
-    auth,
+    auth::{self, members::model::Deletion},
     clock::Timestamp,
     db::{self, MayCollide, StoreError},
     ids::{AccountId, UserId},
@@ -45,6 +46,9 @@ pub enum AccountError {
     /// It can't come back any more, or its slug is taken.
     #[error("the account can't be restored")]
     NotRestorable,
+    /// One of its people's addresses belongs to somebody else by now.
+    #[error("an address is taken")]
+    EmailTaken,
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -215,6 +219,9 @@ pub async fn delete(pool: &PgPool, account: AccountId, by: UserId, origin: &Orig
     }
     let restore_until = now + days(u16::try_from(row.deletion_retention_days).unwrap_or(0));
     store::mark_deleted(&mut tx, account, by, restore_until, now).await?;
+    // Its people go with it, so that their addresses are free; and so do its invitations.
+    auth::members::store::mark_all_deleted(&mut tx, account, Deletion { by, restore_until }, now).await?;
+    invitations::store::mark_all_revoked(&mut tx, account, now).await?;
     record_in(&mut tx, account, "account.deleted", json!({"restore_until": restore_until}), None, origin, now).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(restore_until)
@@ -230,6 +237,9 @@ pub async fn restore(pool: &PgPool, account: AccountId, origin: &Origin, now: Ti
     store::mark_restored(&mut tx, account, now)
         .await
         .map_err(|error| if error.is_constraint("accounts_slug_key") { AccountError::NotRestorable } else { error.into() })?;
+    auth::members::store::mark_all_restored(&mut tx, account, now)
+        .await
+        .map_err(|error| if error.is_constraint("users_email_key") { AccountError::EmailTaken } else { error.into() })?;
     record_in(&mut tx, account, "account.restored", json!({}), None, origin, now).await?;
     Ok(tx.commit().await.map_err(StoreError::from)?)
 }
@@ -242,6 +252,7 @@ pub async fn purge_deleted(pool: &PgPool, now: Timestamp) -> Result<usize, Accou
         let Some(account) = store::lock_purgeable(&mut tx, now).await? else { return Ok(purged) };
         subscriptions::service::cancel_in(&mut tx, account, now).await?;
         auth::store::anonymise_users(&mut tx, account, now).await?;
+        invitations::store::delete_all(&mut tx, account).await?;
         store::anonymise(&mut tx, account, now).await?;
         record_in(&mut tx, account, "account.purged", json!({}), None, &Origin::system(), now).await?;
         tx.commit().await.map_err(StoreError::from)?;

@@ -3,8 +3,10 @@
 //! `registration` stands on the floor of the rules: what a signup may ask for. `life` and `staff` stand on that of the
 //! services: what happens to an account, and the system account with its people.
 
+pub mod invitations;
 pub mod life;
 pub mod model;
+pub mod people;
 pub mod registration;
 pub mod routes;
 pub mod rules;

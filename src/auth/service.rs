@@ -5,8 +5,10 @@ pub use super::{
     tokens::{NotSigned, TokenRefused, TokenSecrets},
 };
 use super::{
+    members,
     model::{Claims, Email, Holder, Opened, Password, Role, TokenPair, Visit},
     passwords::{self, Match, NewPassword, PasswordFault},
+    recovery::notices,
     rules::{self, Refresh},
     store::{self, NewSession, Rotation},
     users::{
@@ -150,6 +152,16 @@ pub async fn prove(desk: Desk<'_>, email: &Email, password: &Password) -> Result
     Ok(Proof { compared, new_hash })
 }
 
+/// Compares address and password of somebody who was deleted with his account; at the cost of [`prove`]. `None`: the password
+/// is a living user's, whose account is not deleted.
+pub async fn prove_deleted(desk: Desk<'_>, email: &Email, password: &Password) -> Result<Option<Holder>, LoginError> {
+    let Some(gone) = members::store::find_deleted_credentials(desk.pool, email).await? else {
+        return prove(desk, email, password).await.map(|_| None);
+    };
+    let found = desk.authenticator.compare(password, Some(&gone.password_hash)).await?;
+    if found != Match::No && gone.is_active { Ok(Some(gone.holder)) } else { Err(LoginError::InvalidCredentials) }
+}
+
 /// Lets somebody in whose password was compared, in the caller's transaction.
 pub async fn log_in_in(
     connection: &mut PgConnection,
@@ -210,6 +222,7 @@ async fn refresh_once(desk: Desk<'_>, claims: &Claims, origin: &Origin, now: Tim
         }
         Refresh::Reused => {
             store::revoke_session(&mut *tx, claims.user_id, claims.sid, "refresh_reused", now).await?;
+            notices::session_reused_in(&mut tx, &desk.config.app_url, claims, now).await?;
             let entry = Entry {
                 account: live.holder.account,
                 action: "session.refresh_reused",
@@ -286,6 +299,7 @@ pub async fn change_password(desk: Desk<'_>, change: &PasswordChange, origin: &O
             at: now,
         };
         record_in(&mut tx, origin, &entry).await?;
+        notices::password_changed_in(&mut tx, &desk.config.app_url, change.user, now).await?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(ended)
     })

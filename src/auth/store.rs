@@ -233,10 +233,13 @@ pub async fn anonymise_users(connection: &mut PgConnection, account: AccountId, 
     sqlx::query!("delete from sessions where user_id in (select user_id from users where account_id = $1)", account.0)
         .execute(&mut *connection)
         .await?;
+    sqlx::query!("delete from one_time_tokens where user_id in (select user_id from users where account_id = $1)", account.0)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query!(
         r#"
         update users set email = 'deleted-' || user_id || '@deleted.invalid', username = 'deleted', first_name = '', last_name = '', password_hash = '!',
-                         is_active = false, deleted_at = coalesce(deleted_at, $2), restore_until = coalesce(restore_until, $2), updated_at = $2
+                         is_active = false, deleted_at = coalesce(deleted_at, $2), restore_until = coalesce(restore_until, $2), purged_at = $2, updated_at = $2
         where account_id = $1
         "#,
         account.0,

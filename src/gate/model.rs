@@ -34,6 +34,17 @@ pub struct User {
     pub account: Option<Account>,
 }
 
+/// What a request says of who sends it, before anybody is looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    /// The login session.
+    pub session: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The account that he wants to act in, where he named one.
+    pub named: Option<AccountId>,
+}
+
 /// Somebody who is signed in.
 #[derive(Clone, Debug)]
 pub struct Person {
@@ -41,11 +52,18 @@ pub struct Person {
     pub session: SessionId,
     /// He, with account, plan and subscription as they stand now.
     pub user: User,
-    /// Whether the account is staff's own.
+    /// Whether the account that he acts in is staff's own.
     pub is_system_account: bool,
+    /// The account that he belongs to; a developer may act in another.
+    pub home: Option<AccountId>,
 }
 
 impl Person {
+    /// Whether he acts in an account that is not his own, which only developers do.
+    pub fn is_guest(&self) -> bool {
+        self.user.account.as_ref().map(|account| account.id) != self.home
+    }
+
     /// Whether he administers billing: a developer, or admin or owner of a system account, never a tenant's own
     /// (requirements, section 1).
     pub fn is_billing_admin(&self) -> bool {
@@ -120,9 +138,12 @@ impl Principal {
         }
     }
 
-    /// The account's number.
-    pub fn account_id(&self) -> Option<AccountId> {
-        self.account().map(|account| account.id)
+    /// The account whose limits his requests count against: staff who help a customer don't use up the customer's.
+    pub fn counted_account(&self) -> Option<AccountId> {
+        match self {
+            Principal::Person(person) => person.home,
+            Principal::Site(site) => Some(site.account.id),
+        }
     }
 
     /// How ledger and audit name him: `user:7`, `site:3`.

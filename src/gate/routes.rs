@@ -5,11 +5,12 @@ use super::{
     service::{self, Login},
 };
 use crate::{
-    accounts::registration::Registration,
+    accounts::{invitations::rules::Acceptance, registration::Registration},
     audit::model::Origin,
     auth::{
         model::{Device, Email, Line, Password, Stay, Visit},
         passwords::NewPassword,
+        recovery::{self, routes::AskReset},
         users::{model::ProfileChange, store::update_profile},
     },
     clock::Timestamp,
@@ -32,9 +33,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// Registration and login.
+/// Registration, login, and what else lets somebody in; attempts count strictly.
 pub fn sign_in() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(register)).routes(routes!(log_in)).routes(routes!(restore))
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(log_in))
+        .routes(routes!(restore))
+        .routes(routes!(ask_reset))
+        .routes(routes!(accept_invitation))
 }
 
 /// Who am I?
@@ -217,7 +223,7 @@ crate::request_body! { Ignored:
     (status = 200, body = Envelope<Restored>),
     (status = 401, body = ErrorBody, description = "invalid_credentials"),
     (status = 404, body = ErrorBody, description = "not_found: the account is not deleted"),
-    (status = 409, body = ErrorBody, description = "not_restorable"),
+    (status = 409, body = ErrorBody, description = "not_restorable, email_taken"),
 ))]
 async fn restore(State(state): State<AppState>, Now(now): Now, Source(origin): Source, Body(body): Body<RestoreBody>) -> Outcome<Answer> {
     count_address(&state, &body.email, now)?;
@@ -230,4 +236,66 @@ async fn restore(State(state): State<AppState>, Now(now): Now, Source(origin): S
 pub struct Restored {
     /// Always true.
     pub restored: bool,
+}
+
+/// Get a mail with a token for another password, if the address is known. The answer is the same if it is not.
+#[utoipa::path(post, path = "/auth/password-reset", tag = "auth", request_body = AskReset, responses(
+    (status = 200, body = Envelope<Option<bool>>),
+    (status = 400, body = ErrorBody, description = "invalid_input"),
+    (status = 429, body = ErrorBody, description = "throttled"),
+))]
+async fn ask_reset(State(state): State<AppState>, Now(now): Now, Body(form): Body<AskReset>) -> Outcome<Answer> {
+    count_address(&state, &form.email, now)?;
+    recovery::service::ask_reset(state.desk(), &form.email, now).await?;
+    Ok(Answer::ok(()).message("If this address is known, a mail is on its way."))
+}
+
+crate::request_body! { Ignored:
+    /// The acceptance of an invitation.
+    pub struct AcceptInvitation {
+        /// From the mail.
+        token: Line<128>,
+        /// 8 to 128 characters, not a common password, not the address.
+        password: NewPassword,
+        /// A name for yourself; unset: what stands before the `@`.
+        username: Option<Line<150>>,
+        /// Given name.
+        first_name: Option<Line<150>>,
+        /// Family name.
+        last_name: Option<Line<150>>,
+    }
+}
+
+impl AcceptInvitation {
+    fn acceptance(self) -> Acceptance {
+        let text = |line: Option<Line<150>>| line.map(|line| line.0).unwrap_or_default();
+        Acceptance {
+            token: self.token.0,
+            password: self.password,
+            username: self.username.and_then(Line::filled),
+            first_name: text(self.first_name),
+            last_name: text(self.last_name),
+        }
+    }
+}
+
+/// Accept an invitation by the token from the mail, and be signed in.
+#[utoipa::path(post, path = "/auth/invitations/accept", tag = "people", request_body = AcceptInvitation, responses(
+    (status = 201, body = Envelope<Welcome>),
+    (status = 400, body = ErrorBody, description = "invalid_input: also when the invitation was used or has ended"),
+    (status = 409, body = ErrorBody, description = "email_taken"),
+    (status = 422, body = ErrorBody, description = "seat_limit_reached: the plan was changed meanwhile"),
+    (status = 429, body = ErrorBody, description = "throttled"),
+    (status = 503, body = ErrorBody, description = "try_again"),
+))]
+async fn accept_invitation(
+    State(state): State<AppState>,
+    Now(now): Now,
+    Source(origin): Source,
+    headers: HeaderMap,
+    Body(form): Body<AcceptInvitation>,
+) -> Outcome<Answer> {
+    let device = device(&origin, &headers);
+    let welcome = service::accept(state.desk(), form.acceptance(), (&device, &origin), now).await?;
+    Ok(Answer::created(welcome).without_cookies())
 }

@@ -1,27 +1,36 @@
 //! Lets people in, looks up who calls by key, and asks the gate.
 
 use super::{
-    model::{Principal, SiteCaller, User, Welcome},
+    model::{Principal, SiteCaller, Ticket, User, Welcome},
     rules::{self, KeyWorth, Refusal},
     store,
 };
 use crate::{
     accounts::{
+        invitations::{
+            rules::Acceptance,
+            service::{self as invitations, AcceptanceError},
+        },
         life::{self, AccountError},
         registration::Registration,
         service::{RegistrationError, prepare, register_in},
     },
-    audit::model::Origin,
+    audit::{
+        model::{Entry, Origin},
+        service::record_in,
+    },
     auth::{
-        model::{Email, Opened, Password, Role, Visit},
-        service::{Desk, LoginError, Proof, log_in_in, prove},
+        model::{Device, Email, Opened, Password, Role, Visit},
+        service::{Desk, LoginError, Proof, log_in_in, prove, prove_deleted},
     },
     clock::Timestamp,
     db::{self, StoreError, Tx},
+    ids::AccountId,
     period::days,
     secrets,
 };
 use chrono::TimeDelta;
+use serde_json::json;
 use sqlx::PgPool;
 
 /// Why a site key opens nothing (contract, section 2).
@@ -92,6 +101,41 @@ pub async fn register(desk: Desk<'_>, registration: Registration, origin: &Origi
     .await
 }
 
+/// Makes a user of somebody who was invited, and lets him in: one transaction, all or none.
+pub async fn accept(
+    desk: Desk<'_>,
+    acceptance: Acceptance,
+    (device, origin): (&Device, &Origin),
+    now: Timestamp,
+) -> Result<Welcome, AcceptanceError> {
+    let prepared = &invitations::prepare(desk, acceptance, now).await?;
+    db::retried(|| async move {
+        let mut tx = db::begin(desk.pool).await?;
+        let opened = invitations::accept_in(&mut tx, desk, prepared, (device, origin), now).await?;
+        let user = find_user(&mut tx, desk, &opened, now).await?.ok_or(AcceptanceError::Incomplete)?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(Welcome { user, tokens: opened.tokens, intended_plan: None })
+    })
+    .await
+}
+
+/// Leaves word that staff are about to change something of an account that is not theirs. Written before the change, so that
+/// none goes without; what then came of it stands in the change's own row.
+pub async fn witness(pool: &PgPool, (account, origin): (AccountId, &Origin), request: &str, now: Timestamp) -> Result<(), StoreError> {
+    let mut tx = db::begin(pool).await?;
+    let entry = Entry {
+        account: Some(account),
+        action: "account.entered_by_staff",
+        target: format!("account:{account}"),
+        before: json!({}),
+        after: json!({ "request": request }),
+        reason: None,
+        at: now,
+    };
+    record_in(&mut tx, origin, &entry).await?;
+    Ok(tx.commit().await?)
+}
+
 /// Somebody at the door.
 #[derive(Clone, Debug)]
 pub struct Login {
@@ -126,7 +170,8 @@ async fn enter(desk: Desk<'_>, proof: &Proof, visit: &Visit, now: Timestamp) -> 
 }
 
 async fn find_user(tx: &mut Tx, desk: Desk<'_>, opened: &Opened, now: Timestamp) -> Result<Option<User>, StoreError> {
-    let person = store::find_person(&mut **tx, opened.session, opened.user, days(desk.config.grace_days), now).await?;
+    let ticket = Ticket { session: opened.session, user: opened.user, named: None };
+    let person = store::find_person(&mut **tx, ticket, days(desk.config.grace_days), now).await?;
     Ok(person.map(|person| person.user))
 }
 
@@ -155,7 +200,8 @@ pub enum RestoreError {
 
 /// Takes a deleted account back (H). By address and password, because no token of a deleted account opens anything.
 pub async fn restore(desk: Desk<'_>, (email, password): (&Email, &Password), origin: &Origin, now: Timestamp) -> Result<(), RestoreError> {
-    let holder = prove(desk, email, password).await?.holder();
+    // Its people went with the account, so they are looked for among the deleted.
+    let holder = prove_deleted(desk, email, password).await?.ok_or(AccountError::NotFound)?;
     let account = holder.account.filter(|_| holder.role.includes(Role::Owner)).ok_or(RestoreError::NotOwner)?;
     let origin = Origin { actor: format!("user:{}", holder.user), ..origin.clone() };
     Ok(life::restore(desk.pool, account, &origin, now).await?)

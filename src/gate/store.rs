@@ -1,6 +1,6 @@
 //! The one joined query that authorises a request. Only the gate may join across rooms.
 
-use super::model::{KeyRecord, Person, SiteCaller, User};
+use super::model::{KeyRecord, Person, SiteCaller, Ticket, User};
 use crate::{
     accounts::{
         model::{Account, AccountStatus},
@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     credits::model::Pools,
     db::StoreError,
-    ids::{AccountId, PaymentMethod, PlanId, SessionId, SiteId, SiteKeyId, SubscriptionId, UserId},
+    ids::{AccountId, PaymentMethod, PlanId, SiteId, SiteKeyId, SubscriptionId, UserId},
     money::{Credits, Money},
     period::BillingCycle,
     plans::model::{Assignment, Plan},
@@ -146,17 +146,17 @@ macro_rules! account_columns {
     };
 }
 
-/// The person behind a session, as he stands at `now`; nobody when session, user or account is over.
+/// The person behind a session, as he stands at `now`; nobody when session, user or account is over. A developer who
+/// named a living account stands in that one; where he named another he stands in none.
 pub async fn find_person(
     executor: impl PgExecutor<'_>,
-    session: SessionId,
-    user: UserId,
+    Ticket { session, user, named }: Ticket,
     grace: TimeDelta,
     now: Timestamp,
 ) -> Result<Option<Person>, StoreError> {
     let row = sqlx::query!(
         r#"
-        select u.user_id as "user_id: UserId", u.email, u.username, u.first_name, u.last_name, u.role as "role: Role", u.is_superuser,
+        select u.user_id as "user_id: UserId", u.email, u.username, u.first_name, u.last_name, u.role as "role: Role", u.is_superuser, u.account_id as "home: AccountId",
                u.email_verified_at is not null as "email_verified!",
                a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
@@ -171,7 +171,8 @@ pub async fn find_person(
                s.cancel_at_period_end as "subscription_cancels?"
         from sessions
         join users u on u.user_id = sessions.user_id
-        left join accounts a on a.account_id = u.account_id
+        left join accounts a on a.account_id = case when u.role = 'developer' then coalesce($4, u.account_id) else u.account_id end
+                            and ($4::bigint is null or a.deleted_at is null)
         left join credit_balances b on b.account_id = a.account_id
         left join plans p on p.plan_id = a.plan_id
         left join subscriptions s on s.account_id = a.account_id
@@ -181,6 +182,7 @@ pub async fn find_person(
         session.0,
         user.0,
         now,
+        named.map(|account| account.0),
     )
     .fetch_optional(executor)
     .await?;
@@ -201,6 +203,7 @@ pub async fn find_person(
                 account,
             },
             is_system_account,
+            home: row.home,
         }
     }))
 }

@@ -6,4 +6,5 @@ pub mod rules;
 pub mod service;
 pub mod store;
 
+pub mod access;
 pub mod keys;

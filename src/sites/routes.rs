@@ -1,7 +1,7 @@
 //! HTTP of the sites: seeing them and managing them; the bridge is the keys'.
 
 use super::{
-    keys,
+    access, keys,
     model::{Author, DeletedSite, Draft, HomeUrl, Sight, Site, SiteEdit},
     rules, service, store,
 };
@@ -27,7 +27,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Seeing sites: for persons whatever their account's state, and for a site itself.
 pub fn reading() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list_sites)).routes(routes!(show_site)).merge(keys::routes::reading())
+    OpenApiRouter::new()
+        .routes(routes!(list_sites))
+        .routes(routes!(show_site))
+        .merge(keys::routes::reading())
+        .merge(access::routes::reading())
 }
 
 /// Managing sites and keys, only while the account may act.
@@ -37,6 +41,7 @@ pub fn managing() -> OpenApiRouter<AppState> {
         .routes(routes!(change_site, delete_site))
         .routes(routes!(restore_site))
         .merge(keys::routes::managing())
+        .merge(access::routes::managing())
 }
 
 /// What a plugin calls by its site's key.

@@ -32,6 +32,9 @@ pub enum SiteError {
     /// The word of a deleted site was taken meanwhile.
     #[error("another site has taken the slug")]
     SlugTakenMeanwhile,
+    /// One who is to see it is no editor or viewer of the account.
+    #[error("a user can't be given sight of it")]
+    NobodyToSee,
     /// The database could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -6,6 +6,7 @@ pub mod envelope;
 pub mod extract;
 pub mod field;
 pub mod idempotency;
+pub mod identity;
 pub mod page;
 pub mod pipeline;
 pub mod problem;

@@ -2,11 +2,12 @@
 
 use super::{
     door::{Door, mark},
-    envelope::{Unsealed, Unwritable, expired_cookies},
-    problem::{Outcome, Problem, Shape},
+    envelope::{Unsealed, Unwritable},
+    identity::identify,
+    problem::{Problem, Shape},
 };
 use crate::{
-    auth::service::TokenRefused,
+    audit::model::Origin,
     clock::Timestamp,
     config::AppEnv,
     gate::{self, model::Principal},
@@ -16,7 +17,7 @@ use crate::{
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
@@ -31,8 +32,6 @@ use utoipa_axum::router::OpenApiRouter;
 
 /// A handler that takes longer is answered for with 503; a mutation goes on to its end all the same.
 const HANDLER_DEADLINE: Duration = Duration::from_secs(15);
-/// Answers a protected route that was reached by a session cookie (requirements C2), to the letter.
-const NO_SESSIONS: &str = "Session authentication not allowed for API routes. Please use JWT.";
 
 /// The other end of the connection; the server puts it into each request.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +88,7 @@ pub fn signed_in(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState
         ServiceBuilder::new()
             .layer(from_fn_with_state((state.clone(), limit), authenticate)) // who are you?       401, 403
             .layer(from_fn_with_state((state.clone(), limit), throttle)) // how fast?          429
+            .layer(from_fn_with_state(state.clone(), witness)) // in whose account?
             .layer(from_fn_with_state(state.clone(), admit_sites)), // may you act now?   402, 403
     )
 }
@@ -99,6 +99,7 @@ pub fn tenant(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -
         ServiceBuilder::new()
             .layer(from_fn_with_state((state.clone(), limit), authenticate)) // who are you?       401, 403
             .layer(from_fn_with_state((state.clone(), limit), throttle)) // how fast?          429
+            .layer(from_fn_with_state(state.clone(), witness)) // in whose account?
             .layer(from_fn_with_state(state.clone(), admit)), // may you act now?   402, 403
     )
 }
@@ -121,63 +122,23 @@ async fn authenticate(State((state, limit)): State<(AppState, Limit)>, request: 
     }
 }
 
-/// Who is asking: the bearer of a token or of a site key. No cookie is ever read as identity (requirements C).
-async fn identify(state: &AppState, request: &Parts) -> Outcome<Principal> {
-    let now = request_time(&request.extensions);
-    let grace = crate::period::days(state.config.grace_days);
-    match credential(&request.headers)? {
-        Credential::Token(token) => {
-            let claims = state.authenticator.read_access(token, now)?;
-            let person = gate::store::find_person(&state.pool, claims.sid, claims.user_id, grace, now).await?;
-            // The token names an account too; one that was issued for another is stale.
-            let person = person.filter(|person| person.user.account.as_ref().map(|account| account.id) == claims.account_id);
-            person.map(|person| Principal::Person(Box::new(person))).ok_or_else(|| Problem::from(TokenRefused::Revoked))
-        }
-        Credential::SiteKey(key) => Ok(Principal::Site(Box::new(gate::service::site_of_key(&state.pool, key, grace, now).await?))),
-        Credential::Cookie => {
-            let refusal = Problem::forbidden("session_not_allowed", NO_SESSIONS);
-            Err(expired_cookies().fold(refusal, |problem, cookie| problem.header(header::SET_COOKIE, cookie)))
-        }
-        Credential::None => {
-            Err(Problem::unauthenticated("authentication_required", "Sign in and send the access token as `Authorization: Bearer …`."))
+/// Leaves word in the log of an account before staff change anything of it.
+async fn witness(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let guest = request.extensions().get::<Arc<Principal>>().and_then(|principal| match &**principal {
+        Principal::Person(person) if person.is_guest() => person.user.account.as_ref().map(|account| (account.id, principal.actor())),
+        Principal::Person(_) | Principal::Site(_) => None,
+    });
+    if let Some((account, actor)) = guest.filter(|_| is_mutation(request.method())) {
+        let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+        let client_address = Some(client_address(request.extensions()).to_string());
+        let origin = Origin { actor, request_id, client_address };
+        let what = format!("{} {}", request.method(), request.uri().path().chars().take(500).collect::<String>());
+        let written = gate::service::witness(&state.pool, (account, &origin), &what, request_time(request.extensions())).await;
+        if let Err(error) = written {
+            return Problem::from(error).into_response();
         }
     }
-}
-
-/// What a request proves itself with.
-enum Credential<'a> {
-    Token(&'a str),
-    SiteKey(&'a str),
-    Cookie,
-    None,
-}
-
-fn credential(headers: &HeaderMap) -> Outcome<Credential<'_>> {
-    let malformed =
-        || Problem::unauthenticated("malformed_credentials", "Send one `Authorization: Bearer …` header with a token or a site key.");
-    if headers.get_all(header::AUTHORIZATION).iter().count() > 1 {
-        return Err(malformed());
-    }
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let text = value.to_str().map_err(|_| malformed())?;
-        let (scheme, bearer) = text.split_once(' ').ok_or_else(malformed)?;
-        let bearer = bearer.trim();
-        if !scheme.eq_ignore_ascii_case("bearer") || bearer.is_empty() {
-            return Err(malformed());
-        }
-        // A token has two dots; a key, ours or the old system's, has none.
-        return Ok(if bearer.contains('.') { Credential::Token(bearer) } else { Credential::SiteKey(bearer) });
-    }
-    for name in ["x-igny8-api-key", "x-api-key"] {
-        if let Some(value) = headers.get(name) {
-            return value.to_str().map(|key| Credential::SiteKey(key.trim())).map_err(|_| malformed());
-        }
-    }
-    let is_session = |cookies: &HeaderValue| {
-        let text = String::from_utf8_lossy(cookies.as_bytes()).into_owned();
-        text.split(';').any(|pair| pair.trim_start().starts_with("sessionid="))
-    };
-    Ok(if headers.get_all(header::COOKIE).iter().any(is_session) { Credential::Cookie } else { Credential::None })
+    next.run(request).await
 }
 
 async fn admit(State(_): State<AppState>, request: Request, next: Next) -> Response {
@@ -201,7 +162,8 @@ async fn throttle(State((state, limit)): State<(AppState, Limit)>, request: Requ
     let Some(principal) = request.extensions().get::<Arc<Principal>>() else {
         return Problem::internal("route stands behind no door").into_response();
     };
-    let key = principal.account_id().map_or_else(|| Key::address(client_address(request.extensions())), |account| Key::Account(account.0));
+    let key =
+        principal.counted_account().map_or_else(|| Key::address(client_address(request.extensions())), |account| Key::Account(account.0));
     let factor = principal.account().and_then(|account| account.plan.as_ref()).map_or(1, |plan| plan.throttle_factor);
     count(&state, limit, factor, key, request, next).await
 }
@@ -397,6 +359,6 @@ fn client_address(notes: &Extensions) -> IpAddr {
     notes.get::<ClientAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.0)
 }
 
-fn request_time(notes: &Extensions) -> Timestamp {
+pub(super) fn request_time(notes: &Extensions) -> Timestamp {
     notes.get::<RequestTime>().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
 }

@@ -2,9 +2,19 @@
 //! the log once, here at the edge.
 
 use crate::{
-    accounts::{life::AccountError, registration::Fault, service::RegistrationError},
+    accounts::{
+        invitations::service::{AcceptanceError, InvitationError},
+        life::AccountError,
+        people::{
+            rules::{Forbidden, SeatLimitReached},
+            service::PeopleError,
+        },
+        registration::Fault,
+        service::RegistrationError,
+    },
     auth::{
         passwords::{PASSWORD_CHARS_MAX, PasswordFault},
+        recovery::service::RecoveryError,
         service::{HashingError, LoginError, NotSigned, PasswordChangeError, SessionError, TokenRefused},
     },
     billing::{rules::Unpayable, service::BillingError},
@@ -327,6 +337,9 @@ impl From<AccountError> for Problem {
             AccountError::NotCancelling => Self::conflict("nothing_to_resume", "No cancellation is pending; choose a plan to return."),
             AccountError::PeriodOver => Self::conflict("period_over", "Its period is over; confirm a payment or set a plan instead."),
             AccountError::NotRestorable => Self::conflict("not_restorable", "This account can't be restored any more; contact support."),
+            AccountError::EmailTaken => {
+                Self::conflict("email_taken", "Another user has one of its people's addresses by now; contact support.")
+            }
             AccountError::Store(error) => error.into(),
         }
     }
@@ -491,6 +504,7 @@ impl From<SiteError> for Problem {
             SiteError::SlugTakenMeanwhile => {
                 Self::conflict("slug_taken", "Another site has this site's slug by now; delete that one first.")
             }
+            SiteError::NobodyToSee => Self::invalid_field("user_ids", "Name editors and viewers of this account only."),
             SiteError::Store(error) => error.into(),
         }
     }
@@ -518,6 +532,73 @@ impl From<RestoreError> for Problem {
             RestoreError::Login(error) => error.into(),
             RestoreError::NotOwner => Self::forbidden("role_required", "Only an owner can restore the account."),
             RestoreError::Account(error) => error.into(),
+        }
+    }
+}
+
+impl From<RecoveryError> for Problem {
+    fn from(error: RecoveryError) -> Self {
+        match error {
+            RecoveryError::Invalid => Self::invalid_field("token", "This link was used or has ended; ask for a new one."),
+            RecoveryError::Fault(fault) => Self::invalid_field("new_password", password_sentence(fault)),
+            RecoveryError::Hashing(error) => error.into(),
+            RecoveryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SeatLimitReached> for Problem {
+    fn from(SeatLimitReached { limit, used }: SeatLimitReached) -> Self {
+        let sentence = format!("Your plan has {limit} seat(s) and {used} are taken; free one or choose a larger plan.");
+        Self::refused("seat_limit_reached", sentence).fact("limit", limit).fact("used", used)
+    }
+}
+
+impl From<PeopleError> for Problem {
+    fn from(error: PeopleError) -> Self {
+        match error {
+            PeopleError::NotFound => Self::not_found(),
+            PeopleError::CallerGone => TokenRefused::Revoked.into(),
+            PeopleError::Forbidden(Forbidden::NotBelow) => {
+                Self::forbidden("role_not_allowed", "This user does not stand below you; ask an owner of the account.")
+            }
+            PeopleError::Forbidden(Forbidden::RoleNotHis) => {
+                Self::forbidden("role_not_allowed", "This role is not yours to give; choose one below your own.")
+            }
+            PeopleError::LastOwner => Self::conflict("last_owner", "The account needs an owner; make somebody else owner first."),
+            PeopleError::Seats(reached) => reached.into(),
+            PeopleError::EmailTaken => Self::invalid_field("email", fault_sentence(Fault::EmailTaken)),
+            PeopleError::EmailTakenMeanwhile => Self::conflict("email_taken", "Another user has this address by now; invite anew."),
+            PeopleError::Fault(fault) => Self::invalid_field("password", password_sentence(fault)),
+            PeopleError::Hashing(error) => error.into(),
+            PeopleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InvitationError> for Problem {
+    fn from(error: InvitationError) -> Self {
+        match error {
+            InvitationError::People(error) => error.into(),
+            InvitationError::AlreadyHere => Self::conflict("already_member", "This address belongs to one of the account's people."),
+            InvitationError::AlreadyInvited => Self::conflict("already_invited", "This address is invited already; send that one again."),
+        }
+    }
+}
+
+impl From<AcceptanceError> for Problem {
+    fn from(error: AcceptanceError) -> Self {
+        match error {
+            AcceptanceError::Invalid => Self::invalid_field("token", "This invitation was used or has ended; ask for a new one."),
+            AcceptanceError::Fault(fault) => Self::invalid_field("password", password_sentence(fault)),
+            AcceptanceError::Seats(reached) => reached.into(),
+            AcceptanceError::EmailTaken => {
+                Self::conflict("email_taken", "A user with this address exists; sign in, or ask for an invitation to another address.")
+            }
+            AcceptanceError::Hashing(error) => error.into(),
+            AcceptanceError::Session(error) => error.into(),
+            AcceptanceError::Incomplete => Self::internal("an acceptance could not be completed"),
+            AcceptanceError::Store(error) => error.into(),
         }
     }
 }

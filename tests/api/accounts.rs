@@ -186,6 +186,8 @@ async fn system_accounts_can_not_be_suspended_cancelled_or_deleted_and_never_exp
     let suspended = app.post(&path).bearer(&staff.access).json(json!({"reason": "x"})).send().await.expect(409);
     app.post("/api/v1/account/cancel/").bearer(&staff.access).json(json!({})).send().await.expect(409);
     app.delete("/api/v1/account/").bearer(&staff.access).send().await.expect(409);
+    let upgrade = app.post("/api/v1/account/upgrade/").bearer(&staff.access).json(json!({"plan_slug": "starter"})).send().await;
+    upgrade.expect_code(409, "system_account");
     app.clock.advance(DAY * 4_000);
     let staff = app.log_in(&staff.email).await;
 

@@ -259,7 +259,7 @@ fn no_403_says_what_makes_the_spa_log_out() {
 
     for (file, text) in [
         ("problem.rs", include_str!("../../src/web/problem.rs")),
-        ("pipeline.rs", include_str!("../../src/web/pipeline.rs")),
+        ("identity.rs", include_str!("../../src/web/identity.rs")),
         ("caller.rs", include_str!("../../src/web/caller.rs")),
     ] {
         assert!(!said.is_match(text), "src/web/{file}");
@@ -463,7 +463,7 @@ async fn a_preflight_of_a_configured_origin_is_told_what_it_may_do() {
         assert_eq!(reply.header("access-control-allow-credentials"), "true");
         assert_eq!(words(&reply.header("access-control-allow-methods")), ["delete", "get", "patch", "post", "put"]);
         let allowed = words(&reply.header("access-control-allow-headers"));
-        assert_eq!(allowed, ["authorization", "content-type", "idempotency-key", "x-request-id"]);
+        assert_eq!(allowed, ["authorization", "content-type", "idempotency-key", "x-account-id", "x-request-id"]);
         assert!(words(&reply.header("vary")).contains(&"origin".to_owned()));
         assert_dressed(&reply);
     }

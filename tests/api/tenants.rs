@@ -35,7 +35,17 @@ fn told(reply: &Reply) -> Value {
 /// Everything of an account that a request could change, as the database has it. Its own key is never used meanwhile, for its
 /// last use would be noted.
 async fn everything(app: &TestApp, tenant: &Tenant) -> String {
-    let tables = ["accounts", "users", "sites", "site_access", "site_keys", "subscriptions", "subscription_periods", "credit_balances"];
+    let tables = [
+        "accounts",
+        "users",
+        "sites",
+        "site_access",
+        "site_keys",
+        "invitations",
+        "subscriptions",
+        "subscription_periods",
+        "credit_balances",
+    ];
     let tables = tables.into_iter().chain(["credit_transactions", "invoices", "payments", "idempotency_keys", "audit_log"]);
     let rows = tables.map(|table| {
         format!(

@@ -127,3 +127,46 @@ pub async fn update_profile(
     .await?;
     Ok(row.map(|row| (row.username, row.first_name, row.last_name)))
 }
+
+/// The address of a living user.
+pub async fn find_email(connection: &mut PgConnection, user: UserId) -> Result<Option<String>, StoreError> {
+    let email = sqlx::query_scalar!("select email from users where user_id = $1 and deleted_at is null", user.0);
+    Ok(email.fetch_optional(connection).await?)
+}
+
+/// Gives a user another password, whatever the old one was; he got the token for it at that address, which proves it too.
+/// Gives whether he may still be signed in and has that address.
+pub async fn set_password(
+    connection: &mut PgConnection,
+    user: UserId,
+    email: &str,
+    hash: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        update users set password_hash = $3, email_verified_at = coalesce(email_verified_at, $4), updated_at = $4
+        where user_id = $1 and email = $2 and is_active and deleted_at is null
+        "#,
+        user.0,
+        email,
+        hash,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Notes that the address is his.
+pub async fn mark_email_verified(connection: &mut PgConnection, user: UserId, email: &str, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update users set email_verified_at = coalesce(email_verified_at, $3), updated_at = $3 where user_id = $1 and email = $2 and deleted_at is null",
+        user.0,
+        email,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -4,7 +4,7 @@
 //! and one that fails never fails its neighbours. No timer: alone in the queue, a spend goes at once, and those that arrive
 //! during a commit form the next batch.
 //!
-//! `plan` and `rules` decide without I/O what a batch writes, `combiner` (on the floor of the services) carries it out.
+//! `rules` decides without I/O what a batch writes; `combiner`, on the floor of the services, carries it out.
 
 pub mod combiner;
 pub mod rules;

@@ -5,10 +5,13 @@ mod client;
 mod clock;
 #[path = "../../support/database.rs"]
 mod database;
+#[path = "../../support/smtp.rs"]
+mod smtp;
 pub(crate) mod tenant;
 
 pub(crate) use client::{Call, Reply};
 pub(crate) use clock::ManualClock;
+pub(crate) use smtp::Mailbox;
 
 use axum::http::{HeaderMap, Method};
 pub(crate) use database::TestDatabase;

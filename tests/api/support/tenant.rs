@@ -1,4 +1,4 @@
-//! A whole tenant: one user, two sites of which one is deleted, a key, an open invoice. And its numbers in a path's slots.
+//! A whole tenant: one user, two sites of which one is deleted, a key, an open invoice, an open invitation. And its numbers in a path's slots.
 
 use super::{Session, TestApp};
 use axum::http::Method;
@@ -22,6 +22,8 @@ pub(crate) struct Tenant {
     pub(crate) key: String,
     /// An open invoice.
     pub(crate) invoice: i64,
+    /// An open invitation.
+    pub(crate) invitation: i64,
 }
 
 impl Tenant {
@@ -40,6 +42,8 @@ impl Tenant {
         mine(Method::DELETE, &format!("auth/sites/{}/", sites[1])).send().await.expect(200);
         let key = mine(Method::POST, &format!("auth/sites/{}/api-key/", sites[0])).send().await.expect(201);
         let invoice = mine(Method::POST, "account/upgrade/").json(json!({ "plan_slug": "starter" })).send().await.expect(201);
+        let guest = json!({ "email": format!("guest-of-{email}"), "role": "viewer" });
+        let invitation = mine(Method::POST, "auth/invitations/").json(guest).send().await.expect(201);
         let (user, site_id) = (session.user_id, sites[0]);
         app.run(format!("insert into site_access (account_id, site_id, user_id, granted_at) select {account}, {site_id}, {user}, created_at from accounts where account_id = {account}")).await;
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
@@ -49,6 +53,7 @@ impl Tenant {
             site_slug: text(&site["slug"]),
             key: text(&key.data()["key"]),
             invoice: invoice.data()["id"].as_i64().expect("a number"),
+            invitation: invitation.data()["id"].as_i64().expect("a number"),
             sites,
             session,
         }
@@ -59,6 +64,8 @@ impl Tenant {
         match word {
             "accounts" => vec![self.session.account_id.to_string(), self.slug.clone()],
             "invoices" => vec![self.invoice.to_string()],
+            "invitations" => vec![self.invitation.to_string()],
+            "users" => vec![self.session.user_id.to_string()],
             "sessions" => vec![self.session_id.clone()],
             "sites" => vec![self.sites[0].to_string(), self.sites[1].to_string(), self.site_slug.clone()],
             _ => panic!("what stands after {word}/ in a path? Give a tenant one of it here"),

@@ -1,0 +1,124 @@
+//! What mails say. Every letter is written twice, as text and as HTML; what came from people is escaped in the one and
+//! free of line breaks in both.
+
+use super::model::Letter;
+
+/// Where a letter leads.
+struct Link {
+    label: &'static str,
+    address: String,
+}
+
+/// To somebody who forgot his password. `app_url` is the web app's base.
+pub fn password_reset(app_url: &str, token: &str) -> Letter {
+    let link = Link { label: "Choose a new password", address: format!("{app_url}/reset-password?token={token}") };
+    let lines = [
+        "Somebody asked for a new password for your IGNY8 account.",
+        "The link works once, for one hour. If it was not you, do nothing: your password stays.",
+    ];
+    letter("Your new password", &lines.map(str::to_owned), Some(&link))
+}
+
+/// To somebody who gave an address that may be another's.
+pub fn verify_email(app_url: &str, token: &str) -> Letter {
+    let link = Link { label: "Confirm your address", address: format!("{app_url}/verify-email?token={token}") };
+    let lines = ["Please confirm that this is your e-mail address.", "The link works once, for 24 hours."];
+    letter("Please confirm your e-mail address", &lines.map(str::to_owned), Some(&link))
+}
+
+/// To somebody who may join an account.
+pub fn invitation(app_url: &str, token: &str, account: &str, role: &str) -> Letter {
+    let link = Link { label: "Accept the invitation", address: format!("{app_url}/accept-invitation?token={token}") };
+    let lines = [
+        format!("You are invited to join {} on IGNY8 as {role}.", one_line(account)),
+        "The link works once, for seven days. If you did not expect it, do nothing.".to_owned(),
+    ];
+    letter(&format!("You are invited to {}", one_line(account)), &lines, Some(&link))
+}
+
+/// To somebody for whom an admin made a user without a password.
+pub fn welcome(app_url: &str, token: &str, account: &str) -> Letter {
+    let link = Link { label: "Choose your password", address: format!("{app_url}/reset-password?token={token}") };
+    let lines = [
+        format!("A user was made for you in {} on IGNY8.", one_line(account)),
+        "Choose a password to sign in. The link works once, for seven days.".to_owned(),
+    ];
+    letter(&format!("Welcome to {}", one_line(account)), &lines, Some(&link))
+}
+
+/// To somebody whose session was ended because one of its refresh tokens came a second time.
+pub fn session_reused(app_url: &str) -> Letter {
+    let link = Link { label: "Sign in", address: format!("{app_url}/login") };
+    let lines = [
+        "A sign-in of yours was used from two places, and we ended it.",
+        "If that was not one of your own devices, change your password and sign out everywhere.",
+    ];
+    letter("A sign-in of yours was ended", &lines.map(str::to_owned), Some(&link))
+}
+
+/// To somebody whose password is another one now.
+pub fn password_changed(app_url: &str) -> Letter {
+    let link = Link { label: "That was not me", address: format!("{app_url}/reset-password") };
+    let lines =
+        ["The password of your IGNY8 account was changed, and your other sign-ins were ended.", "If it was not you, choose a new one now."];
+    letter("Your password was changed", &lines.map(str::to_owned), Some(&link))
+}
+
+fn letter(subject: &str, lines: &[String], link: Option<&Link>) -> Letter {
+    let (mut text, mut html) = (String::new(), String::from("<!doctype html><html><body style=\"font-family:sans-serif\">"));
+    for line in lines {
+        text.push_str(line);
+        text.push_str("\n\n");
+        html.push_str(&format!("<p>{}</p>", escaped(line)));
+    }
+    if let Some(link) = link {
+        text.push_str(&format!("{}:\n{}\n\n", link.label, link.address));
+        html.push_str(&format!("<p><a href=\"{}\">{}</a></p>", escaped(&link.address), escaped(link.label)));
+    }
+    text.push_str("IGNY8\n");
+    html.push_str("<p>IGNY8</p></body></html>");
+    Letter { subject: one_line(subject), text, html }
+}
+
+/// Without line breaks: a subject is a header, and a name must not write headers of its own.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(150).collect()
+}
+
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_writes_neither_html_nor_headers() {
+        let letter = invitation("https://app.example.com", "tok", "<b>Ana</b>\r\nBcc: all@example.com & \"sons\"", "editor");
+
+        assert!(letter.html.contains("&lt;b&gt;Ana&lt;/b&gt;") && !letter.html.contains("<b>"));
+        assert!(letter.html.contains("&amp; &quot;sons&quot;"));
+        assert!(!letter.subject.contains(['\r', '\n']) && letter.subject.starts_with("You are invited to <b>Ana</b>"));
+        assert!(!letter.text.contains("\nBcc"));
+    }
+
+    #[test]
+    fn both_bodies_lead_to_the_same_place() {
+        let letter = password_reset("https://app.example.com", "tok-en_1");
+
+        let address = "https://app.example.com/reset-password?token=tok-en_1";
+        assert!(letter.text.contains(address) && letter.html.contains(address));
+    }
+}

@@ -1,0 +1,69 @@
+//! Writes mails into the outbox, and carries them out of it.
+
+use super::{
+    model::{Delivery, Mail},
+    post::Post,
+    rules, store,
+};
+use crate::{clock::Timestamp, db::StoreError};
+use sqlx::{PgConnection, PgPool};
+
+/// Mails claimed at once: so many as can be tried within the lease even of a server that answers nothing.
+const BATCH: i64 = 20;
+/// Rows that one purge takes away at the most.
+const PURGED_MAX: i64 = 10_000;
+
+/// Writes a mail into the outbox in the caller's transaction: it is sent exactly if that commits. A cause that was told
+/// before writes nothing.
+pub async fn enqueue_in(connection: &mut PgConnection, mail: &Mail<'_>, delivery: Delivery, now: Timestamp) -> Result<(), StoreError> {
+    store::insert_mail(connection, mail, delivery, now).await
+}
+
+/// What became of the mails that were due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// Taken by the server.
+    pub sent: usize,
+    /// Not taken; tried again later.
+    pub postponed: usize,
+    /// Not taken so often that they are given up.
+    pub given_up: usize,
+}
+
+/// Sends all that is due at `now`. Several workers share the work: each claims what no other has.
+///
+/// A mail is sent at least once: a worker that dies between the server's yes and ours sends it again after the lease, under
+/// the same message id.
+pub async fn deliver(pool: &PgPool, post: &Post, now: Timestamp) -> Result<Delivered, StoreError> {
+    let mut delivered = Delivered::default();
+    loop {
+        let batch = store::claim_due(pool, now + rules::LEASE, BATCH, now).await?;
+        if batch.is_empty() {
+            return Ok(delivered);
+        }
+        for due in batch {
+            let Err(error) = post.send(&due).await else {
+                store::mark_sent(pool, due.id, now).await?;
+                delivered.sent += 1;
+                continue;
+            };
+            let error = rules::error_to_keep(&error.to_string(), &due.recipient);
+            tracing::warn!(mail = due.id, kind = %due.kind, attempts = due.attempts, error, "a mail was not taken");
+            match rules::pause_after(due.attempts) {
+                Some(pause) => {
+                    store::mark_postponed(pool, due.id, &error, now + pause).await?;
+                    delivered.postponed += 1;
+                }
+                None => {
+                    store::mark_given_up(pool, due.id, &error, now).await?;
+                    delivered.given_up += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Forgets mails that were over long ago. Gives how many.
+pub async fn purge(pool: &PgPool, now: Timestamp) -> Result<u64, StoreError> {
+    store::delete_old(pool, now - rules::KEPT, PURGED_MAX).await
+}

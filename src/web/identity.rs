@@ -1,0 +1,100 @@
+//! Who is asking: what a request proves itself with, and whom that makes of it.
+
+use super::{
+    envelope::expired_cookies,
+    pipeline::request_time,
+    problem::{Outcome, Problem},
+};
+use crate::{
+    auth::{model::Role, service::TokenRefused},
+    gate::{
+        self,
+        model::{Principal, Ticket},
+    },
+    ids::AccountId,
+    state::AppState,
+};
+use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
+
+/// Answers a protected route that was reached by a session cookie (requirements C2), to the letter.
+const NO_SESSIONS: &str = "Session authentication not allowed for API routes. Please use JWT.";
+/// By this header a developer names the account that he acts in.
+pub const NAMED_ACCOUNT: &str = "x-account-id";
+
+/// Who is asking: the bearer of a token or of a site key. No cookie is ever read as identity (requirements C).
+pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Principal> {
+    let now = request_time(&request.extensions);
+    let grace = crate::period::days(state.config.grace_days);
+    match credential(&request.headers)? {
+        Credential::Token(token) => {
+            let claims = state.authenticator.read_access(token, now)?;
+            let named = named_account(&request.headers);
+            let ticket = Ticket { session: claims.sid, user: claims.user_id, named: named.flatten() };
+            let person = gate::store::find_person(&state.pool, ticket, grace, now).await?;
+            // The token names an account too; one that was issued for another is stale.
+            let person = person.filter(|person| person.home == claims.account_id).ok_or_else(|| Problem::from(TokenRefused::Revoked))?;
+            match named {
+                Some(_) if person.user.role != Role::Developer => Err(not_staff()),
+                Some(account) if account.is_none() || person.user.account.is_none() => Err(Problem::not_found()),
+                Some(_) | None => Ok(Principal::Person(Box::new(person))),
+            }
+        }
+        Credential::SiteKey(_) if request.headers.contains_key(NAMED_ACCOUNT) => Err(not_staff()),
+        Credential::SiteKey(key) => Ok(Principal::Site(Box::new(gate::service::site_of_key(&state.pool, key, grace, now).await?))),
+        Credential::Cookie => {
+            let refusal = Problem::forbidden("session_not_allowed", NO_SESSIONS);
+            Err(expired_cookies().fold(refusal, |problem, cookie| problem.header(header::SET_COOKIE, cookie)))
+        }
+        Credential::None => {
+            Err(Problem::unauthenticated("authentication_required", "Sign in and send the access token as `Authorization: Bearer …`."))
+        }
+    }
+}
+
+/// The account that the request names, if it names one; `Some(None)` is a name that no account has.
+fn named_account(headers: &HeaderMap) -> Option<Option<AccountId>> {
+    let mut values = headers.get_all(NAMED_ACCOUNT).iter();
+    let number = values.next()?.to_str().ok().and_then(|text| text.trim().parse().ok());
+    // Two names are none: which one was meant is not ours to guess.
+    Some(number.filter(|_| values.next().is_none()).map(AccountId))
+}
+
+fn not_staff() -> Problem {
+    Problem::forbidden("developer_required", "Only the platform's developers may name another account; leave out X-Account-Id.")
+}
+
+/// What a request proves itself with.
+enum Credential<'a> {
+    Token(&'a str),
+    SiteKey(&'a str),
+    Cookie,
+    None,
+}
+
+fn credential(headers: &HeaderMap) -> Outcome<Credential<'_>> {
+    let malformed =
+        || Problem::unauthenticated("malformed_credentials", "Send one `Authorization: Bearer …` header with a token or a site key.");
+    if headers.get_all(header::AUTHORIZATION).iter().count() > 1 {
+        return Err(malformed());
+    }
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let text = value.to_str().map_err(|_| malformed())?;
+        let (scheme, bearer) = text.split_once(' ').ok_or_else(malformed)?;
+        let bearer = bearer.trim();
+        if !scheme.eq_ignore_ascii_case("bearer") || bearer.is_empty() {
+            return Err(malformed());
+        }
+        // A token has two dots; a key, ours or the old system's, has none.
+        return Ok(if bearer.contains('.') { Credential::Token(bearer) } else { Credential::SiteKey(bearer) });
+    }
+    for name in ["x-igny8-api-key", "x-api-key"] {
+        if let Some(value) = headers.get(name) {
+            return value.to_str().map(|key| Credential::SiteKey(key.trim())).map_err(|_| malformed());
+        }
+    }
+    let is_session = |cookies: &HeaderValue| {
+        let text = String::from_utf8_lossy(cookies.as_bytes()).into_owned();
+        text.split(';').any(|pair| pair.trim_start().starts_with("sessionid="))
+    };
+    Ok(if headers.get_all(header::COOKIE).iter().any(is_session) { Credential::Cookie } else { Credential::None })
+}
