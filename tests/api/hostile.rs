@@ -651,7 +651,7 @@ fn any_operation(dice: &mut Dice, document: &Document) -> usize {
 fn fault(reply: &Reply, method: &Method) -> Option<String> {
     let status = reply.status.as_u16();
     let id = reply.header("x-request-id");
-    if status >= 500 || status < 200 || (300..400).contains(&status) || status == 204 {
+    if !(200..500).contains(&status) || (300..400).contains(&status) || status == 204 {
         return Some(format!("{status}"));
     }
     if id.is_empty() || reply.header("x-content-type-options") != "nosniff" {
