@@ -11,6 +11,7 @@ pub(crate) mod tenant;
 
 pub(crate) use client::{Call, Reply};
 pub(crate) use clock::ManualClock;
+#[allow(unused_imports, reason = "not every test binary receives mail")]
 pub(crate) use smtp::Mailbox;
 
 use axum::http::{HeaderMap, Method};
