@@ -42,6 +42,10 @@ pub async fn deliver(pool: &PgPool, post: &Post, now: Timestamp) -> Result<Deliv
             return Ok(delivered);
         }
         for due in batch {
+            if due.delivery == Delivery::Withhold {
+                store::mark_withheld(pool, due.id, now).await?;
+                continue;
+            }
             let Err(error) = post.send(&due).await else {
                 store::mark_sent(pool, due.id, now).await?;
                 delivered.sent += 1;
