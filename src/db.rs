@@ -217,6 +217,8 @@ async fn applied_versions(connection: &mut PgConnection) -> Result<Vec<i64>, Dat
 pub async fn grant_to_application(owner: &PgConnectOptions, application_role: &str) -> Result<(), DatabaseError> {
     let role = format!("\"{}\"", application_role.replace('"', "\"\""));
     let statements = [
+        // Before Postgres 15 everybody may create tables there.
+        "revoke create on schema public from public".to_owned(),
         format!("grant usage on schema public to {role}"),
         format!("grant select, insert, update, delete on all tables in schema public to {role}"),
         format!("grant usage on all sequences in schema public to {role}"),

@@ -64,11 +64,28 @@ impl std::fmt::Display for SessionId {
 /// decode error, never a default.
 #[macro_export]
 macro_rules! words {
-    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+    ($(#[doc = $doc:literal])* pub enum $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name {
             $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        // By hand: utoipa's derive doesn't see the words through the macro and would tell the variants' names.
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                utoipa::openapi::schema::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String)
+                    .description(Some(concat!($($doc,)*).trim()))
+                    .enum_values(Some([$($word,)+]))
+                    .into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {
+            fn name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
         }
 
         impl $name {
@@ -212,6 +229,14 @@ mod tests {
         assert_eq!(slug_of("Home & Garden  Site!"), "home-garden-site");
         assert_eq!(slug_of("--"), "");
         assert!(slug_of(&"x".repeat(500)).len() <= 48);
+    }
+
+    #[test]
+    fn the_document_tells_the_words_and_not_the_variants() {
+        let schema = serde_json::to_value(<PaymentMethod as utoipa::PartialSchema>::schema()).unwrap();
+
+        assert_eq!(schema["enum"], serde_json::json!(["stripe", "paypal", "bank_transfer"]));
+        assert_eq!(schema["description"], "How a customer pays.");
     }
 
     #[test]

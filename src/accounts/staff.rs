@@ -121,7 +121,7 @@ async fn system_account_in(connection: &mut PgConnection, now: Timestamp) -> Res
         // Somebody else was faster; he has committed by now.
         return store::find_system_account(connection, SYSTEM_SLUG).await?.ok_or(DeveloperError::SlugTaken);
     };
-    let started = subscriptions::service::start_manual_in(connection, account, None, &plan, now).await?;
+    let started = subscriptions::service::start_manual_in(connection, account, &plan, now).await?;
     credits::service::seed_in(connection, account, started.period_seq, &plan, "cli", now).await?;
     let after = json!({ "plan": plan.slug, "credits": plan.credits_per_month, "is_system": true });
     record_in(connection, &Origin::cli(), &entry("account.created", account, after, now)).await?;

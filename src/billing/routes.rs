@@ -171,6 +171,9 @@ impl ConfirmBody {
         };
         let reason = self.reason.map(|reason| reason.0);
         let accepts = self.accept_amount_mismatch.unwrap_or(false);
+        if self.amount.is_zero() {
+            return Err(Problem::invalid_field("amount", "Give an amount above zero."));
+        }
         if accepts && reason.is_none() {
             return Err(Problem::invalid_field("reason", "accept_amount_mismatch needs a reason."));
         }
@@ -190,7 +193,7 @@ impl ConfirmBody {
 }
 
 /// Confirms a bank transfer: activates or renews the plan that was paid for, once, whoever sends it how often.
-#[utoipa::path(post, path = "/billing/admin/confirm-bank-transfer", tag = "billing administration", request_body = ConfirmBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<Confirmation>), (status = 409, body = ErrorBody, description = "transfer_conflict"), (status = 422, body = ErrorBody, description = "amount_mismatch, currency_mismatch, no_payable_plan, plan_not_payable")), security(("bearer" = [])))]
+#[utoipa::path(post, path = "/billing/admin/confirm-bank-transfer", tag = "billing administration", request_body = ConfirmBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<Confirmation>), (status = 404, body = ErrorBody, description = "not_found: no such account or invoice"), (status = 409, body = ErrorBody, description = "transfer_conflict"), (status = 422, body = ErrorBody, description = "amount_mismatch, currency_mismatch, no_payable_plan, plan_not_payable")), security(("bearer" = [])))]
 async fn confirm(
     state: State<AppState>,
     operator: Operator,
@@ -204,7 +207,7 @@ async fn confirm(
 }
 
 /// The same under its short address.
-#[utoipa::path(post, path = "/billing/confirm-bank-transfer", tag = "billing administration", request_body = ConfirmBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<Confirmation>), (status = 409, body = ErrorBody, description = "transfer_conflict"), (status = 422, body = ErrorBody, description = "amount_mismatch, currency_mismatch, no_payable_plan, plan_not_payable")), security(("bearer" = [])))]
+#[utoipa::path(post, path = "/billing/confirm-bank-transfer", tag = "billing administration", request_body = ConfirmBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<Confirmation>), (status = 404, body = ErrorBody, description = "not_found: no such account or invoice"), (status = 409, body = ErrorBody, description = "transfer_conflict"), (status = 422, body = ErrorBody, description = "amount_mismatch, currency_mismatch, no_payable_plan, plan_not_payable")), security(("bearer" = [])))]
 async fn confirm_short(
     state: State<AppState>,
     operator: Operator,

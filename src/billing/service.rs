@@ -231,7 +231,7 @@ pub async fn set_plan(
         if let Some(open) = store::lock_open_invoice(&mut tx, account).await? {
             store::mark_invoice(&mut tx, account, open.id, InvoiceStatus::Void, now).await?;
         }
-        let started = crate::subscriptions::service::start_manual_in(&mut tx, account, held.subscription.as_ref(), &plan, now).await?;
+        let started = crate::subscriptions::service::start_manual_in(&mut tx, account, &plan, now).await?;
         let reset = credits::service::reset_in(&mut tx, account, started.period_seq, &plan, &origin.actor, now).await?;
         let status =
             accounts::life::move_in(&mut tx, account, held.standing.account, (AccountEvent::PlanSetByHand, Some(reason)), origin, now)

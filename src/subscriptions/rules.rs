@@ -34,8 +34,6 @@ pub struct Purchase {
     pub kind: PeriodKind,
     /// The period bought.
     pub period: Period,
-    /// End of the last period, where a gap lies before this one.
-    pub lapsed_from: Option<Timestamp>,
 }
 
 /// Decides between B2 and B3.
@@ -44,18 +42,17 @@ pub struct Purchase {
 /// Everything else starts now: a trial that becomes paid, a change of plan, a return after suspension or cancellation, and
 /// money so late that the whole new period would already be over.
 pub fn purchase(running: Option<Running>, hold: Hold, plan: PlanId, cycle: BillingCycle, now: Timestamp) -> Purchase {
-    let starting = |lapsed_from| Purchase { kind: PeriodKind::Activation, period: Period::starting(cycle, now), lapsed_from };
-    let Some(running) = running else { return starting(None) };
-    let lapsed_from = running.period.is_over(now).then_some(running.period.ends_at).filter(|end| *end < now);
+    let starting = Purchase { kind: PeriodKind::Activation, period: Period::starting(cycle, now) };
+    let Some(running) = running else { return starting };
     let is_paid = match running.status {
         SubscriptionStatus::Active | SubscriptionStatus::PastDue => true,
         SubscriptionStatus::Trialing | SubscriptionStatus::Canceled => false,
     };
     let next = running.period.next(cycle);
     if is_paid && hold == Hold::Kept && running.plan == plan && !next.is_over(now) {
-        return Purchase { kind: PeriodKind::Renewal, period: next, lapsed_from: None };
+        return Purchase { kind: PeriodKind::Renewal, period: next };
     }
-    starting(lapsed_from)
+    starting
 }
 
 #[cfg(test)]
@@ -83,10 +80,7 @@ mod tests {
         let end = start() + days(30);
         for now in [start(), start() + days(29), end - MICRO, end, end + MICRO, end + days(3)] {
             let bought = buy(SubscriptionStatus::Active, Hold::Kept, 3, now);
-            assert_eq!(
-                (bought.kind, bought.period.starts_at, bought.period.ends_at, bought.lapsed_from),
-                (PeriodKind::Renewal, end, end + days(30), None)
-            );
+            assert_eq!((bought.kind, bought.period.starts_at, bought.period.ends_at), (PeriodKind::Renewal, end, end + days(30)));
         }
     }
 
@@ -95,7 +89,7 @@ mod tests {
         let next_end = start() + days(60);
         assert_eq!(buy(SubscriptionStatus::PastDue, Hold::Kept, 3, next_end - MICRO).kind, PeriodKind::Renewal);
         let late = buy(SubscriptionStatus::PastDue, Hold::Kept, 3, next_end);
-        assert_eq!((late.kind, late.period.starts_at, late.lapsed_from), (PeriodKind::Activation, next_end, Some(start() + days(30))));
+        assert_eq!((late.kind, late.period.starts_at), (PeriodKind::Activation, next_end));
     }
 
     #[test]
@@ -110,7 +104,6 @@ mod tests {
         ];
         for bought in cases {
             assert_eq!((bought.kind, bought.period), (PeriodKind::Activation, Period::starting(BillingCycle::Monthly, now)));
-            assert_eq!(bought.lapsed_from, None, "nothing lapsed while the period ran");
         }
         let annual = purchase(None, Hold::Kept, PlanId(3), BillingCycle::Annual, now);
         assert_eq!(annual.period.ends_at - annual.period.starts_at, days(365));

@@ -26,15 +26,8 @@ pub async fn start_trial_in(
     let period = Period::trial(trial_days, now);
     let state = NewState { plan: plan.id, status: SubscriptionStatus::Trialing, payment_method: None, external_payment_id: None, period };
     store::put_subscription(connection, account, &state, now).await?;
-    let new = NewPeriod {
-        kind: PeriodKind::Trial,
-        plan: plan.id,
-        price: Money::ZERO,
-        credits: plan.credits_per_month,
-        period,
-        lapsed_from: None,
-        payment: None,
-    };
+    let new =
+        NewPeriod { kind: PeriodKind::Trial, plan: plan.id, price: Money::ZERO, credits: plan.credits_per_month, period, payment: None };
     store::insert_period(connection, account, &new, now).await
 }
 
@@ -91,7 +84,6 @@ pub async fn apply_payment_in(
         price: paid.amount,
         credits: plan.credits_per_month,
         period: bought.period,
-        lapsed_from: bought.lapsed_from,
         payment: Some((paid.payment, paid.external_payment_id.clone())),
     };
     let period_seq = store::insert_period(connection, account, &new, now).await?;
@@ -102,24 +94,15 @@ pub async fn apply_payment_in(
 pub async fn start_manual_in(
     connection: &mut PgConnection,
     account: AccountId,
-    before: Option<&Locked>,
     plan: &Plan,
     now: Timestamp,
 ) -> Result<Started, StoreError> {
     store::close_periods(connection, account, now).await?;
     let period = Period::starting(plan.billing_cycle, now);
-    let lapsed_from = before.map(|locked| locked.subscription.current_period_end).filter(|end| *end < now);
     let state = NewState { plan: plan.id, status: SubscriptionStatus::Active, payment_method: None, external_payment_id: None, period };
     let subscription = store::put_subscription(connection, account, &state, now).await?;
-    let new = NewPeriod {
-        kind: PeriodKind::Manual,
-        plan: plan.id,
-        price: Money::ZERO,
-        credits: plan.credits_per_month,
-        period,
-        lapsed_from,
-        payment: None,
-    };
+    let new =
+        NewPeriod { kind: PeriodKind::Manual, plan: plan.id, price: Money::ZERO, credits: plan.credits_per_month, period, payment: None };
     let period_seq = store::insert_period(connection, account, &new, now).await?;
     Ok(Started { kind: PeriodKind::Manual, period_seq, subscription })
 }

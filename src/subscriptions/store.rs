@@ -110,10 +110,11 @@ pub async fn mark_status(
     Ok(())
 }
 
-/// Ends now what was to run on: the present period, and one that was paid ahead.
+/// Ends now what was to run on: the present period, and one that was paid ahead, which is over before it began and joins
+/// the one before all the same.
 pub async fn close_periods(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query!(
-        "update subscription_periods set ends_at = greatest(starts_at, $2) where account_id = $1 and ends_at > $2",
+        "update subscription_periods set starts_at = least(starts_at, $2), ends_at = $2 where account_id = $1 and ends_at > $2",
         account.0,
         now
     )
@@ -134,8 +135,6 @@ pub struct NewPeriod {
     pub credits: Credits,
     /// From when to when.
     pub period: Period,
-    /// End of the last period, where a gap lies before this one.
-    pub lapsed_from: Option<Timestamp>,
     /// The payment that bought it, and its own reference.
     pub payment: Option<(PaymentId, String)>,
 }
@@ -144,9 +143,11 @@ pub struct NewPeriod {
 pub async fn insert_period(connection: &mut PgConnection, account: AccountId, new: &NewPeriod, now: Timestamp) -> Result<i32, StoreError> {
     let seq = sqlx::query_scalar!(
         r#"
-        insert into subscription_periods (account_id, period_seq, plan_id, kind, price, credits, starts_at, ends_at, planned_ends_at, lapsed_from, payment_id,
-                                          external_payment_id, created_at)
-        select $1, coalesce(max(period_seq), 0) + 1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11 from subscription_periods where account_id = $1
+        insert into subscription_periods (account_id, period_seq, plan_id, kind, price, credits, starts_at, ends_at, planned_ends_at, payment_id,
+                                          external_payment_id, created_at, lapsed_from)
+        -- The lapse began when the period before really ended, which may be earlier than it was to (I6). Ends never go back.
+        select $1, coalesce(max(period_seq), 0) + 1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, case when max(ends_at) < $6 then max(ends_at) end
+        from subscription_periods where account_id = $1
         returning period_seq
         "#,
         account.0,
@@ -156,7 +157,6 @@ pub async fn insert_period(connection: &mut PgConnection, account: AccountId, ne
         new.credits.get(),
         new.period.starts_at,
         new.period.ends_at,
-        new.lapsed_from,
         new.payment.as_ref().map(|(payment, _)| payment.0),
         new.payment.as_ref().map(|(_, reference)| reference.as_str()),
         now

@@ -236,10 +236,14 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
+/// Characters of a field's sentence at the most: serde repeats what was sent, which may be long.
+const SENTENCE_CHARS_MAX: usize = 200;
+
 /// Serde's message as a sentence: no position, a capital, a full stop.
 fn sentence(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or(&text).trim_end_matches('.');
+    let text = text.chars().take(SENTENCE_CHARS_MAX).collect::<String>();
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }

@@ -281,3 +281,35 @@ async fn restore(app: &TestApp, session: &Session, password: &str) -> (u16, Valu
     let reply = app.post("/api/v1/account/restore/").json(body).send().await;
     (reply.status.as_u16(), reply.body)
 }
+
+#[tokio::test]
+async fn i6_a_cancellation_cuts_what_was_paid_ahead_and_the_lapse_begins_where_time_really_ended() {
+    let app = TestApp::start().await;
+    let (ana, staff) = (app.register("ana@example.com").await, app.operator().await);
+    let pay = |reference: &'static str| {
+        let body = json!({"account_id": ana.account_id, "external_payment_id": reference, "amount": "89.00", "payer_name": "Ana", "plan_slug": "starter"});
+        app.post("/api/v1/billing/admin/confirm-bank-transfer/").bearer(&staff.access).json(body).send()
+    };
+    let cancel = || app.post("/api/v1/account/cancel/").bearer(&ana.access).json(json!({})).send();
+
+    // Two periods are paid, and then all is cancelled in the first.
+    pay("BT-1").await.expect(200);
+    pay("BT-2").await.expect(200);
+    app.advance(Duration::from_secs(600));
+    cancel().await.expect(200);
+    app.verify().await;
+
+    // Back by payment, cancelled again, back by hand: each time after a lapse, within what would have been the old period.
+    app.advance(Duration::from_secs(600));
+    pay("BT-3").await.expect(200);
+    app.verify().await;
+    app.advance(Duration::from_secs(600));
+    cancel().await.expect(200);
+    app.advance(Duration::from_secs(600));
+    let by_hand = json!({"plan_slug": "starter", "reason": "a test"});
+    let path = format!("/api/v1/billing/admin/accounts/{}/plan/", ana.account_id);
+    app.post(&path).bearer(&staff.access).json(by_hand).send().await.expect(200);
+    app.verify().await;
+    let lapses = app.count("select count(*) from subscription_periods where lapsed_from is not null").await;
+    assert_eq!(lapses, 2);
+}

@@ -12,6 +12,7 @@ mod people;
 mod plans;
 mod races;
 mod registration;
+mod roles;
 mod shell;
 mod sites;
 mod support;

@@ -1,5 +1,6 @@
 //! What stands around every route (contract, sections 1 and 7; reliability, "Defaults"): envelope, errors, headers, cookies,
 //! bodies, browsers from elsewhere. What routes cannot be made to do, routes of the tests do inside the same frame.
+#![allow(clippy::unwrap_used, reason = "a test that can not read its answer has failed")]
 
 use crate::support::{Call, Reply, Session, TestApp, request_to};
 use axum::{Router, http::Method, routing::get};

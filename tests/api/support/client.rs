@@ -74,6 +74,18 @@ impl Call {
         &self.path
     }
 
+    /// How it is asked.
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The whole request as one line, for people.
+    pub(crate) fn shown(&self) -> String {
+        let headers = self.headers.iter().map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+        let headers = headers.collect::<Vec<_>>().join("; ");
+        format!("{} {} [{headers}] {}", self.method, self.path, String::from_utf8_lossy(&self.body))
+    }
+
     /// Sends it and reads the whole reply.
     pub(crate) async fn send(self) -> Reply {
         let mut request = Request::new(Body::from(self.body));

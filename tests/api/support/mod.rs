@@ -14,7 +14,8 @@ pub(crate) use clock::ManualClock;
 pub(crate) use smtp::Mailbox;
 
 use axum::http::{HeaderMap, Method};
-use database::TestDatabase;
+pub(crate) use database::TestDatabase;
+
 use igny8::{
     accounts::service::create_developer,
     auth::{
@@ -100,10 +101,16 @@ impl TestApp {
     /// A server whose configuration the test changes.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let database = TestDatabase::new().await;
+        let url = database.url().to_owned();
+        Self::connected(database, url, change).await
+    }
+
+    /// A server on a database that the test has prepared, connected as `url` says.
+    pub(crate) async fn connected(database: TestDatabase, url: String, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::parse(&[], |_| None).expect("the defaults are sound");
         config.database_pool_size = POOL_SIZE;
         change(&mut config);
-        let url = SecretString::from(database.url().to_owned());
+        let url = SecretString::from(url);
         let options = db::connect_options(&url, "DATABASE_URL").expect("the test database's URL");
         let pool = db::open_pool(options, &config).await.expect("a pool");
         let secrets = TokenSecrets { current: JWT_SECRET.into(), previous: config.jwt_previous_secret_keys.clone() };
