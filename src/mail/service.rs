@@ -9,7 +9,7 @@ use crate::{clock::Timestamp, db::StoreError};
 use sqlx::{PgConnection, PgPool};
 
 /// Mails claimed at once: so many as can be tried within the lease even of a server that answers nothing.
-const BATCH: i64 = 20;
+const BATCH: i64 = 10;
 /// Rows that one purge takes away at the most.
 const PURGED_MAX: i64 = 10_000;
 
