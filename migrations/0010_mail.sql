@@ -5,7 +5,7 @@ create table mail_outbox (
     kind            text        not null,
     -- The cause: the same cause writes one mail, however often it is told.
     dedupe_key      text        not null,
-    -- To whom; empty where nobody is to get it (see withheld_at).
+    -- To whom.
     recipient       text        not null,
     subject         text        not null,
     -- The two bodies; emptied once the mail is gone, for some carry a token.
@@ -18,7 +18,9 @@ create table mail_outbox (
     sent_at         timestamptz,
     -- Given up after so many attempts.
     failed_at       timestamptz,
-    -- Never to be sent: written so that an unknown address costs what a known one costs.
+    -- True: not to be sent. Written so that an unknown address costs what a known one costs, down to the indexes.
+    is_withheld     boolean     not null,
+    -- When a worker passed over it.
     withheld_at     timestamptz,
     -- What the last attempt said, without the address.
     last_error      text,
@@ -35,8 +37,9 @@ create table one_time_tokens (
     token_sha256 bytea       primary key,
     -- 'password_reset' or 'verify_email'.
     purpose      text        not null,
-    -- Whose it is; null: nobody's, written for an unknown address.
-    user_id      bigint      references users (user_id) on delete cascade,
+    -- Whose it is; null: nobody's, written for an unknown address. No foreign key: its check would take the time and lock the
+    -- row that tell a known address from an unknown one. Whoever uses a token joins the living user.
+    user_id      bigint,
     -- The address that it proves; worth nothing once the user has another.
     email        text        not null,
     created_at   timestamptz not null,

@@ -64,4 +64,6 @@ pub struct Due {
     pub letter: Letter,
     /// How often it was tried, this time included.
     pub attempts: i32,
+    /// Whether it is to leave at all.
+    pub delivery: Delivery,
 }

@@ -9,7 +9,7 @@ use crate::{clock::Timestamp, db::StoreError};
 use sqlx::{PgConnection, PgPool};
 
 /// Mails claimed at once: so many as can be tried within the lease even of a server that answers nothing.
-const BATCH: i64 = 20;
+const BATCH: i64 = 10;
 /// Rows that one purge takes away at the most.
 const PURGED_MAX: i64 = 10_000;
 
@@ -42,6 +42,10 @@ pub async fn deliver(pool: &PgPool, post: &Post, now: Timestamp) -> Result<Deliv
             return Ok(delivered);
         }
         for due in batch {
+            if due.delivery == Delivery::Withhold {
+                store::mark_withheld(pool, due.id, now).await?;
+                continue;
+            }
             let Err(error) = post.send(&due).await else {
                 store::mark_sent(pool, due.id, now).await?;
                 delivered.sent += 1;

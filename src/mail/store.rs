@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 pub async fn insert_mail(connection: &mut PgConnection, mail: &Mail<'_>, delivery: Delivery, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
-        insert into mail_outbox (kind, dedupe_key, recipient, subject, text_body, html_body, created_at, next_attempt_at, withheld_at)
+        insert into mail_outbox (kind, dedupe_key, recipient, subject, text_body, html_body, created_at, next_attempt_at, is_withheld)
         values ($1, $2, $3, $4, $5, $6, $7, $7, $8)
         on conflict (dedupe_key) do nothing
         "#,
@@ -19,7 +19,7 @@ pub async fn insert_mail(connection: &mut PgConnection, mail: &Mail<'_>, deliver
         mail.letter.text,
         mail.letter.html,
         now,
-        (delivery == Delivery::Withhold).then_some(now),
+        delivery == Delivery::Withhold,
     )
     .execute(connection)
     .await?;
@@ -37,7 +37,7 @@ pub async fn claim_due(pool: &PgPool, lease_ends_at: Timestamp, limit: i64, now:
             order by next_attempt_at, mail_id
             limit $2
             for update skip locked)
-        returning mail_id, kind as "kind: MailKind", recipient, subject, text_body, html_body, attempts
+        returning mail_id, kind as "kind: MailKind", recipient, subject, text_body, html_body, attempts, is_withheld
         "#,
         lease_ends_at,
         limit,
@@ -51,6 +51,7 @@ pub async fn claim_due(pool: &PgPool, lease_ends_at: Timestamp, limit: i64, now:
         recipient: row.recipient,
         letter: Letter { subject: row.subject, text: row.text_body, html: row.html_body },
         attempts: row.attempts,
+        delivery: if row.is_withheld { Delivery::Withhold } else { Delivery::Send },
     });
     // An update gives its rows in any order; who is told two things is to hear the first one first.
     let mut due = due.collect::<Vec<_>>();
@@ -67,6 +68,14 @@ pub async fn mark_sent(pool: &PgPool, mail: i64, now: Timestamp) -> Result<(), S
     )
     .execute(pool)
     .await?;
+    Ok(())
+}
+
+/// Notes that a mail was passed over, and forgets what it said.
+pub async fn mark_withheld(pool: &PgPool, mail: i64, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!("update mail_outbox set withheld_at = $2, text_body = '', html_body = '' where mail_id = $1 and is_withheld", mail, now)
+        .execute(pool)
+        .await?;
     Ok(())
 }
 

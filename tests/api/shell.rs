@@ -27,7 +27,7 @@ const SPA: &str = "https://app.example.com";
 fn sentence_of(reply: &Reply) -> &str {
     assert_eq!(reply.header("content-type"), "application/json", "{}", reply.text);
     assert_eq!(reply.body["success"], false, "{}", reply.text);
-    assert!(Regex::new("^[a-z][a-z0-9_]*$").unwrap().is_match(reply.body["code"].as_str().unwrap()), "{}", reply.text);
+    assert!(Regex::new("^[a-z][a-z0-9_]*$").expect("a pattern").is_match(reply.body["code"].as_str().expect("a code")), "{}", reply.text);
     assert_eq!(reply.body["request_id"], reply.header("x-request-id"), "{}", reply.text);
     let sentence = reply.body["error"].as_str().expect("error is a text");
     assert!(!sentence.is_empty() && sentence.chars().count() < 160 && !sentence.contains('\n'), "{sentence}");

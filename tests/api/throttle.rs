@@ -30,8 +30,8 @@ struct Told {
 fn told(reply: &Reply) -> Told {
     let number = |name: &str| reply.header(name).parse::<i64>().unwrap_or_else(|_| panic!("{name} of {} {}", reply.status, reply.text));
     let told = Told {
-        limit: u32::try_from(number("x-throttle-limit")).unwrap(),
-        remaining: u32::try_from(number("x-throttle-remaining")).unwrap(),
+        limit: u32::try_from(number("x-throttle-limit")).expect("a limit"),
+        remaining: u32::try_from(number("x-throttle-remaining")).expect("a rest"),
         reset: number("x-throttle-reset"),
     };
     let (present, policy) = (reply.header("ratelimit"), reply.header("ratelimit-policy"));
@@ -46,8 +46,12 @@ fn told(reply: &Reply) -> Told {
 fn refused(reply: Reply) -> u64 {
     let reply = reply.expect_code(429, "throttled");
     assert_eq!(told(&reply).remaining, 0);
-    let seconds = reply.header("retry-after").parse::<u64>().unwrap();
-    assert!((1..=60).contains(&seconds) && reply.body["error"].as_str().unwrap().contains(&format!("{seconds} s")), "{}", reply.text);
+    let seconds = reply.header("retry-after").parse::<u64>().expect("seconds");
+    assert!(
+        (1..=60).contains(&seconds) && reply.body["error"].as_str().expect("a sentence").contains(&format!("{seconds} s")),
+        "{}",
+        reply.text
+    );
     seconds
 }
 
@@ -280,7 +284,7 @@ fn stranger(app: &TestApp, address: &str) -> Call {
 }
 
 async fn behind(proxies: &str) -> TestApp {
-    let networks = proxies.split(',').map(|network| network.parse().unwrap()).collect();
+    let networks = proxies.split(',').map(|network| network.parse().expect("a network")).collect();
     TestApp::with(|config| config.trusted_proxies = networks).await
 }
 

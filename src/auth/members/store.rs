@@ -241,8 +241,6 @@ pub async fn anonymise(connection: &mut PgConnection, user: UserId, now: Timesta
             delete from sessions where user_id = $1
         ), tokens_gone as (
             delete from one_time_tokens where user_id = $1
-        ), access_gone as (
-            delete from site_access where user_id = $1
         )
         update users set email = 'deleted-' || user_id || '@deleted.invalid', username = 'deleted', first_name = '', last_name = '', password_hash = '!',
                          is_active = false, purged_at = $2, updated_at = $2
