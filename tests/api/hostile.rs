@@ -24,12 +24,18 @@ const BATCH: u64 = 200;
 /// Batches at once.
 const BATCHES_AT_ONCE: usize = 6;
 
-/// What only succeeds after something that happens to nobody here.
-const SELDOM_DONE: [&str; 4] = [
+/// What only succeeds with a token that comes by mail, or with the id of something that nobody here has made.
+const SELDOM_DONE: [&str; 10] = [
+    "DELETE /api/v1/auth/invitations/{id}/",
     "DELETE /api/v1/auth/sessions/{id}/",
+    "DELETE /api/v1/auth/users/{id}/",
     "GET /api/v1/billing/invoices/{id}/",
     "POST /api/v1/account/resume/",
+    "POST /api/v1/auth/invitations/accept/",
+    "POST /api/v1/auth/password-reset/confirm/",
     "POST /api/v1/auth/sites/{id}/restore/",
+    "POST /api/v1/auth/users/{id}/restore/",
+    "POST /api/v1/auth/verify-email/",
 ];
 
 /// Chance that can be repeated (splitmix64).
