@@ -1,5 +1,5 @@
 //! One server per test: the production router on a database of its own, with a clock that the test moves.
-#![allow(dead_code, reason = "what one room's tests do not need another's do")]
+#![allow(dead_code, unused_imports, reason = "what one room's tests do not need another's do")]
 
 mod client;
 mod clock;
