@@ -53,7 +53,7 @@ async fn show_plan(State(state): State<AppState>, Path(slug): Path<Slug>) -> Out
 }
 
 /// All plans with everything that is known of them.
-#[utoipa::path(get, path = "/billing/admin/plans", tag = "administration", params(PageRequest), security(("bearer" = [])), responses(
+#[utoipa::path(get, path = "/billing/admin/plans", tag = "billing administration", params(PageRequest), security(("bearer" = [])), responses(
     (status = 200, body = Page<PlanRecord>, description = "All plans, inactive ones included"),
     (status = 400, body = ErrorBody, description = "invalid_input"),
     (status = 401, body = ErrorBody, description = "authentication_required, token_expired …"),
@@ -132,7 +132,7 @@ impl From<PlanChange> for PlanEdit {
 }
 
 /// Changes a plan.
-#[utoipa::path(patch, path = "/billing/admin/plans/{slug}", tag = "administration", params(("slug" = Slug, Path, example = "starter")),
+#[utoipa::path(patch, path = "/billing/admin/plans/{slug}", tag = "billing administration", params(("slug" = Slug, Path, example = "starter")),
     request_body = PlanChange, security(("bearer" = [])), responses(
     (status = 200, body = Envelope<PlanRecord>),
     (status = 400, body = ErrorBody, description = "invalid_input, malformed_json"),
