@@ -232,6 +232,8 @@ pub async fn restore(pool: &PgPool, account: AccountId, origin: &Origin, now: Ti
     let mut tx = db::begin(pool).await?;
     let row = store::lock_account(&mut tx, account).await?.filter(|row| row.deleted_at.is_some()).ok_or(AccountError::NotFound)?;
     if row.restore_until.is_none_or(|until| until <= now) {
+        // Let go before the answer: a purge passes over what is locked, and a dropped transaction lets go a moment later.
+        tx.rollback().await.map_err(StoreError::from)?;
         return Err(AccountError::NotRestorable);
     }
     store::mark_restored(&mut tx, account, now)
