@@ -1,7 +1,7 @@
 //! The ledger over HTTP: laws of credits, idempotency, and many requests at once.
 #![allow(clippy::unwrap_used, reason = "a test that can not read its answer has failed")]
 
-use crate::support::{Session, TestApp};
+use crate::support::{Session, TestApp, request_to};
 use axum::http::{Method, StatusCode};
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
@@ -227,5 +227,53 @@ async fn the_database_refuses_to_change_or_delete_a_ledger_row() {
         let refused = sqlx::query(statement).execute(app.pool()).await;
         assert!(refused.is_err(), "{statement}");
     }
+    app.verify().await;
+}
+
+#[tokio::test]
+async fn two_instances_spend_from_one_account_while_its_price_changes_and_lose_nothing() {
+    let app = unthrottled().await;
+    let other = app.beside();
+    let ana = account_with(&app, "ana@example.com", 1_000).await;
+    let staff = app.operator().await;
+
+    let spends = stream::iter(0..1_500).map(|n| {
+        let call = if n % 2 == 0 { app.post(DEDUCT) } else { request_to(&other, Method::POST, DEDUCT) };
+        let call = call.bearer(&ana.access).json(words(1));
+        async move {
+            let reply = call.send().await;
+            (reply.status.as_u16(), reply.data()["transaction"]["amount"].as_i64())
+        }
+    });
+    let prices = stream::iter([2, 1, 3, 1, 2]).then(|cost| {
+        let body = json!({"cost": cost, "reason": "a busy market"});
+        app.request(Method::PATCH, "/api/v1/billing/admin/credit-costs/content_generation/").bearer(&staff.access).json(body).send()
+    });
+    let (answers, changes) = futures::join!(spends.buffer_unordered(60).collect::<Vec<_>>(), prices.collect::<Vec<_>>());
+
+    assert!(changes.iter().all(|reply| reply.status == StatusCode::OK));
+    assert!(answers.iter().all(|(status, _)| [201, 402].contains(status)), "{answers:?}");
+    let spent: i64 = answers.iter().filter_map(|(_, amount)| *amount).sum();
+    assert_eq!(credits_of(&app, &ana).await, 1_000 + spent, "what was answered is what was taken");
+    app.verify().await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_costs_nothing_and_spends_nothing_twice() {
+    let app = unthrottled().await;
+    let ana = app.register("ana@example.com").await;
+
+    let spends = stream::iter(0..400).map(|_| async { app.post(DEDUCT).bearer(&ana.access).json(words(1)).send().await.status.as_u16() });
+    let cuts = stream::iter(0..20).then(|_| async {
+        // Whoever is at work on a batch loses its connection; the spends themselves are let in by the pool's.
+        let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and query like '%with wanted as%'";
+        sqlx::query_scalar::<_, i64>(cut).fetch_one(app.pool()).await
+    });
+    let (answers, cuts) = futures::join!(spends.buffer_unordered(20).collect::<Vec<_>>(), cuts.collect::<Vec<_>>());
+
+    assert!(cuts.into_iter().map(|cut| cut.unwrap()).sum::<i64>() > 0, "nobody was cut off");
+    let done = i64::try_from(answers.iter().filter(|status| **status == 201).count()).unwrap();
+    assert!(answers.iter().all(|status| [201, 503].contains(status)), "{answers:?}");
+    assert_eq!(credits_of(&app, &ana).await, 2_000 - done, "answered with 201 exactly as often as taken");
     app.verify().await;
 }

@@ -198,14 +198,16 @@ impl Shard {
         committed?;
         self.doubtful.retain(|place, _| !open.contains(place));
         self.prices = Some(prices);
-        self.remember(pools);
         let mut decided: Vec<Outcome> = Vec::new();
         decided.resize_with(rest.len(), || None);
         let has_entries = |account: AccountId| written.contains(&account);
         let has_none = |account: AccountId| {
             !rest.iter().zip(&decisions).any(|(wanted, decision)| wanted.account == account && matches!(decision, Some(Decision::Write(_))))
         };
-        settle(&rest, &decisions, &mut decided, |account| has_entries(account) || has_none(account));
+        let is_certain = |account: AccountId| has_entries(account) || has_none(account);
+        settle(&rest, &decisions, &mut decided, is_certain);
+        // Never what was decided and not written: the next batch would start from credits that nobody has.
+        self.remember(pools.into_iter().filter(|(account, _)| is_certain(*account)));
         for ((place, _), outcome) in later.into_iter().zip(decided) {
             if let Some(slot) = outcomes.get_mut(place) {
                 *slot = outcome;

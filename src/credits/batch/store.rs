@@ -18,6 +18,8 @@ use std::collections::HashMap;
 pub struct Columns {
     accounts: Vec<i64>,
     old_seqs: Vec<i64>,
+    old_plans: Vec<i64>,
+    old_extras: Vec<i64>,
     plans: Vec<i64>,
     extras: Vec<i64>,
     new_seqs: Vec<i64>,
@@ -54,7 +56,10 @@ impl Columns {
             let account = wanted.account.0;
             if columns.accounts.last() != Some(&account) {
                 columns.accounts.push(account);
-                columns.old_seqs.push(before.get(&wanted.account).map_or(0, |pools| pools.last_seq));
+                let before = before.get(&wanted.account).copied().unwrap_or(Pools::EMPTY);
+                columns.old_seqs.push(before.last_seq);
+                columns.old_plans.push(before.plan.get());
+                columns.old_extras.push(before.extra.get());
                 columns.plans.push(0);
                 columns.extras.push(0);
                 columns.new_seqs.push(0);
@@ -132,7 +137,7 @@ pub async fn is_written(connection: &mut PgConnection, account: AccountId, entry
 
 /// Which accounts may spend, as `accounts::rules::standing` says it in Rust; a test holds the two together.
 ///
-/// Writes the entries of every account whose row is still as the batch was decided from (`last_seq`), which may spend, whose
+/// Writes the entries of every account whose row is still as the batch was decided from, which may spend, whose
 /// keys are new and whose prices stand; gives those accounts. Of all others nothing is touched. One statement, one commit.
 #[allow(clippy::as_conversions, reason = "sqlx's own way to name the type of an array with nulls")]
 pub async fn append_where_unchanged(
@@ -144,7 +149,8 @@ pub async fn append_where_unchanged(
     let accounts = sqlx::query_scalar!(
         r#"
         with wanted as (
-            select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) as t (account_id, old_seq, plan, extra, new_seq)
+            select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $24::bigint[], $25::bigint[])
+                as t (account_id, old_seq, plan, extra, new_seq, old_plan, old_extra)
         ), entry as (
             select * from unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bigint[], $14::bigint[],
                                  $15::text[], $16::jsonb[], $17::text[], $18::text[], $19::text[], $20::bytea[], $21::timestamptz[])
@@ -161,7 +167,7 @@ pub async fn append_where_unchanged(
             from wanted
             join accounts a on a.account_id = wanted.account_id
             left join subscriptions s on s.account_id = wanted.account_id
-            where b.account_id = wanted.account_id and b.last_seq = wanted.old_seq
+            where b.account_id = wanted.account_id and b.last_seq = wanted.old_seq and b.plan_credits = wanted.old_plan and b.extra_credits = wanted.old_extra
               and a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment')
               and (a.is_system or s.account_id is null or s.current_period_end > $22
                    or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $23))
@@ -199,7 +205,9 @@ pub async fn append_where_unchanged(
         &columns.hashes as &[Option<Vec<u8>>],
         &columns.times,
         now,
-        now - grace
+        now - grace,
+        &columns.old_plans,
+        &columns.old_extras
     )
     .fetch_all(connection)
     .await?;

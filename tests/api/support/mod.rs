@@ -122,6 +122,14 @@ impl TestApp {
         TestApp { clock, state, app, database }
     }
 
+    /// A second instance on the same database: what it keeps in memory is its own.
+    pub(crate) fn beside(&self) -> App {
+        let secrets = TokenSecrets { current: JWT_SECRET.into(), previous: Vec::new() };
+        let authenticator = Authenticator::new(HashingCost::TESTS, &secrets).expect("an authenticator");
+        let state = AppState::new(self.state.pool.clone(), self.clock.clone(), self.state.config.clone(), authenticator);
+        router::build(&state).0
+    }
+
     /// The present, as the server sees it.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
