@@ -285,3 +285,53 @@ async fn a_lost_connection_costs_nothing_and_spends_nothing_twice() {
     assert_eq!(credits_of(&app, &ana).await, 2_000 - done, "answered with 201 exactly as often as taken");
     app.verify().await;
 }
+
+#[tokio::test]
+async fn who_may_spend_is_the_same_in_the_batch_and_at_the_gate() {
+    use igny8::{
+        accounts::{
+            model::AccountStatus,
+            rules::{Tenancy, standing},
+        },
+        clock::Timestamp,
+        credits::batch::store::lock_balances,
+        ids::{AccountId, SubscriptionId},
+        period::days,
+        subscriptions::model::{Subscription, SubscriptionStatus},
+    };
+    let app = TestApp::start().await;
+    let ana = app.register("ana@example.com").await;
+    let (now, grace, micro) = (app.now(), days(3), chrono::TimeDelta::microseconds(1));
+    let ends: [Timestamp; 6] = [now + days(1), now + micro, now, now - grace + micro, now - grace, now - days(9)];
+
+    for status in AccountStatus::ALL {
+        for subscribed in SubscriptionStatus::ALL {
+            for (ends_at, cancels) in ends.iter().flat_map(|ends_at| [(*ends_at, false), (*ends_at, true)]) {
+                sqlx::query("update accounts set status = $2 where account_id = $1")
+                    .bind(ana.account_id)
+                    .bind(status.as_str())
+                    .execute(app.pool())
+                    .await
+                    .unwrap();
+                sqlx::query("update subscriptions set status = $2, current_period_start = $3, current_period_end = $4, cancel_at_period_end = $5 where account_id = $1")
+                    .bind(ana.account_id).bind(subscribed.as_str()).bind(ends_at - days(30)).bind(ends_at).bind(cancels).execute(app.pool()).await.unwrap();
+                let mut connection = app.pool().acquire().await.unwrap();
+
+                let locked = lock_balances(&mut connection, &[ana.account_id], grace, now).await.unwrap();
+
+                let subscription = Subscription {
+                    id: SubscriptionId(1),
+                    status: *subscribed,
+                    payment_method: None,
+                    external_payment_id: None,
+                    current_period_start: ends_at - days(30),
+                    current_period_end: ends_at,
+                    cancel_at_period_end: cancels,
+                };
+                let stands = standing(*status, Tenancy::Customer, Some(&subscription), grace, now);
+                let is_running = !matches!(stands.account, AccountStatus::Suspended | AccountStatus::Cancelled);
+                assert_eq!(locked[&AccountId(ana.account_id)].may_spend, is_running, "{status} {subscribed} {ends_at} {cancels}");
+            }
+        }
+    }
+}
