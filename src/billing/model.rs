@@ -1,10 +1,10 @@
 //! Invoices, payments, and what a confirmation answers.
 
 use crate::{
-    accounts::model::Account,
+    accounts::model::{Account, AccountStatus},
     credits::model::Transaction,
     ids::{AccountId, InvoiceId, PaymentId, PaymentMethod, PlanId},
-    money::Money,
+    money::{Credits, Money},
     subscriptions::model::Subscription,
 };
 use chrono::{DateTime, NaiveDate, Utc};
@@ -200,7 +200,7 @@ pub struct Confirmation {
     pub dry_run: bool,
 }
 
-/// A confirmation's answer: its data, and one sentence that an admin can read in a terminal.
+/// An admin's order, carried out: the answer's data, and one sentence that an admin can read in a terminal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Confirmed {
     /// `data` of the envelope.
@@ -219,6 +219,21 @@ impl Confirmed {
     pub fn of(mut kept: Value) -> Self {
         Confirmed { message: kept["message"].as_str().unwrap_or_default().to_owned(), data: kept["data"].take() }
     }
+}
+
+/// How an account stands after an admin's hand.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdminResult {
+    /// Which account.
+    pub account_id: AccountId,
+    /// How it stands now.
+    pub status: AccountStatus,
+    /// Its plan's word, where that changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Its credits, where they changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credits: Option<Credits>,
 }
 
 /// A way to pay that is on offer.

@@ -2,13 +2,13 @@
 
 use super::{
     confirmation::{self, Confirmer},
-    model::{Confirmation, Confirmed, ExternalPaymentId, Invoice, Payee, Payment, PaymentOption, Run, Transfer},
+    model::{AdminResult, Confirmation, Confirmed, ExternalPaymentId, Invoice, Payee, Payment, PaymentOption, Run, Transfer},
     payments,
     service::{self, Terms},
     store,
 };
 use crate::{
-    accounts::{self, model::AccountStatus, rules::AccountEvent},
+    accounts::{self, rules::AccountEvent},
     idempotency::model::Keyed,
     ids::{AccountId, InvoiceId, PaymentMethod},
     money::{Credits, Money},
@@ -29,8 +29,6 @@ use axum::{
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, header},
 };
-use serde::Serialize;
-use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// What a customer owes and how he pays, whatever his account's state.
@@ -264,42 +262,21 @@ request_body! { Refused:
     }
 }
 
-/// How an account stands after an admin's hand.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AdminResult {
-    /// Which account.
-    pub account_id: AccountId,
-    /// How it stands now.
-    pub status: AccountStatus,
-    /// Its plan's word, where that changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub plan: Option<String>,
-    /// Its credits, where they changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub credits: Option<Credits>,
-}
-
 /// Sets an account's plan by hand: the only way to enterprise. Developers only.
-#[utoipa::path(post, path = "/billing/admin/accounts/{id}/plan", tag = "billing administration", request_body = SetPlanBody, params(("id" = i64, Path)), responses((status = 200, body = Envelope<AdminResult>)), security(("bearer" = [])))]
+#[utoipa::path(post, path = "/billing/admin/accounts/{id}/plan", tag = "billing administration", request_body = SetPlanBody, params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<AdminResult>)), security(("bearer" = [])))]
 async fn set_plan(
     State(state): State<AppState>,
     _: Developer,
     Source(origin): Source,
+    IdempotencyKey(key): IdempotencyKey,
     Now(now): Now,
     Path(id): Path<i64>,
     Body(body): Body<SetPlanBody>,
 ) -> Outcome<Answer> {
-    let set = service::set_plan(&state.pool, AccountId(id), &body.plan_slug.0, &body.reason.0, days(state.config.grace_days), &origin, now)
-        .await?;
-    let message = format!(
-        "Account {id} has {} until {}; credits {} → {}.",
-        body.plan_slug.0,
-        set.started.subscription.current_period_end.format("%Y-%m-%d"),
-        set.credits.0,
-        set.credits.1
-    );
-    let data = AdminResult { account_id: AccountId(id), status: set.status, plan: Some(body.plan_slug.0), credits: Some(set.credits.1) };
-    Ok(Answer::ok(data).message(message))
+    let key = Keyed::bind(key, &origin.actor, "set-plan", &format!("{id} {body:?}"));
+    let (wanted, grace) = ((body.plan_slug.0.as_str(), body.reason.0.as_str()), days(state.config.grace_days));
+    let (set, replayed) = service::set_plan(&state.pool, AccountId(id), wanted, key.as_ref(), grace, &origin, now).await?;
+    Ok(marked(Answer::ok(set.data).message(set.message), replayed))
 }
 
 request_body! { Refused:

@@ -1,7 +1,7 @@
 //! Upgrades, and what staff do by hand. Each is one transaction; the lock order is account → subscription → invoice.
 
 use super::{
-    model::{CURRENCY, Invoice, InvoicePurpose, InvoiceStatus},
+    model::{AdminResult, CURRENCY, Confirmed, Invoice, InvoicePurpose, InvoiceStatus},
     rules::{self, Unpayable},
     store::{self, NewInvoice},
 };
@@ -28,7 +28,6 @@ use crate::{
     money::Credits,
     period::days,
     plans::{self, model::Plan},
-    subscriptions::service::Started,
 };
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -202,57 +201,55 @@ async fn get_invoice_in(connection: &mut PgConnection, account: AccountId, id: I
     store::find_invoice(connection, account, id).await?.ok_or_else(|| StoreError::from(sqlx::Error::RowNotFound).into())
 }
 
-/// What a developer's hand on an account's plan did.
-#[derive(Debug, Clone)]
-pub struct PlanSet {
-    /// What started.
-    pub started: Started,
-    /// Credits before and after.
-    pub credits: (Credits, Credits),
-    /// How the account stands now.
-    pub status: AccountStatus,
-}
-
 /// Sets an account's plan by a developer's hand: the only way to enterprise (A3). Starts a period now and resets credits.
 pub async fn set_plan(
     pool: &PgPool,
     account: AccountId,
-    plan_slug: &str,
-    reason: &str,
+    (plan_slug, reason): (&str, &str),
+    key: Option<&Keyed>,
     grace: TimeDelta,
     origin: &Origin,
     now: Timestamp,
-) -> Result<PlanSet, BillingError> {
+) -> Result<Replayable<Confirmed>, BillingError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
-        let held = accounts::life::hold_in(&mut tx, account, grace, now).await?;
-        let plan =
-            plans::store::find_plan_by_slug(&mut *tx, plan_slug).await?.filter(|plan| plan.is_active).ok_or(BillingError::UnknownPlan)?;
-        if let Some(open) = store::lock_open_invoice(&mut tx, account).await? {
-            store::mark_invoice(&mut tx, account, open.id, InvoiceStatus::Void, now).await?;
+        if let Some(first) = recall_in(&mut tx, account, key).await? {
+            return Ok((Confirmed::of(first), true));
         }
-        let started = crate::subscriptions::service::start_manual_in(&mut tx, account, &plan, now).await?;
-        let reset = credits::service::reset_in(&mut tx, account, started.period_seq, &plan, &origin.actor, now).await?;
-        let status =
-            accounts::life::move_in(&mut tx, account, held.standing.account, (AccountEvent::PlanSetByHand, Some(reason)), origin, now)
-                .await?;
-        accounts::store::mark_plan(&mut tx, account, plan.id, None, now).await?;
-        let (before, after) = (json!({"plan": held.row.plan}), json!({"plan": plan.id, "slug": plan.slug}));
-        record_in(
-            &mut tx,
-            account,
-            "account.plan_set",
-            format!("account:{account}"),
-            (before, after),
-            Some(reason.to_owned()),
-            origin,
-            now,
-        )
-        .await?;
+        let set = set_plan_in(&mut tx, account, (plan_slug, reason), grace, origin, now).await?;
+        remember_in(&mut tx, account, key, (200, &set.value()), now).await?;
         tx.commit().await.map_err(StoreError::from)?;
-        Ok(PlanSet { started, credits: (reset.before, reset.after), status })
+        Ok((set, false))
     })
     .await
+}
+
+async fn set_plan_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    (plan_slug, reason): (&str, &str),
+    grace: TimeDelta,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Confirmed, BillingError> {
+    let held = accounts::life::hold_in(connection, account, grace, now).await?;
+    let plan = plans::store::find_plan_by_slug(&mut *connection, plan_slug).await?.filter(|plan| plan.is_active);
+    let plan = plan.ok_or(BillingError::UnknownPlan)?;
+    if let Some(open) = store::lock_open_invoice(connection, account).await? {
+        store::mark_invoice(connection, account, open.id, InvoiceStatus::Void, now).await?;
+    }
+    let started = crate::subscriptions::service::start_manual_in(connection, account, &plan, now).await?;
+    let reset = credits::service::reset_in(connection, account, started.period_seq, &plan, &origin.actor, now).await?;
+    let event = (AccountEvent::PlanSetByHand, Some(reason));
+    let status = accounts::life::move_in(connection, account, held.standing.account, event, origin, now).await?;
+    accounts::store::mark_plan(connection, account, plan.id, None, now).await?;
+    let change = (json!({"plan": held.row.plan}), json!({"plan": plan.id, "slug": plan.slug}));
+    let target = format!("account:{account}");
+    record_in(connection, account, "account.plan_set", target, change, Some(reason.to_owned()), origin, now).await?;
+    let until = started.subscription.current_period_end.format("%Y-%m-%d");
+    let message = format!("Account {account} has {} until {until}; credits {} → {}.", plan.slug, reset.before, reset.after);
+    let data = AdminResult { account_id: account, status, plan: Some(plan.slug), credits: Some(reset.after) };
+    Ok(Confirmed { data: written(&data)?, message })
 }
 
 /// Moves an account's extra credits by staff's hand.

@@ -441,3 +441,24 @@ async fn extra_credits_survive_a_reset_and_are_given_once_per_key() {
     assert_eq!((balance.data()["plan_credits"].as_i64(), balance.data()["extra_credits"].as_i64()), (Some(1_000), Some(500)));
     app.verify().await;
 }
+
+#[tokio::test]
+async fn a_plan_set_by_hand_is_set_once_per_key() {
+    let app = TestApp::start().await;
+    let (ana, staff) = (app.register("ana@example.com").await, app.operator().await);
+    let path = format!("/api/v1/billing/admin/accounts/{}/plan/", ana.account_id);
+    let set = |plan: &str| {
+        let body = json!({"plan_slug": plan, "reason": "contract 12"});
+        app.post(&path).bearer(&staff.access).header("Idempotency-Key", "plan-1").json(body).send()
+    };
+
+    let first = set("enterprise").await.expect(200);
+    let again = set("enterprise").await.expect(200);
+    let other = set("scale").await.expect(409);
+
+    assert_eq!((first.data(), &first.body["message"]), (again.data(), &again.body["message"]));
+    assert_eq!((first.header("idempotent-replayed").as_str(), again.header("idempotent-replayed").as_str()), ("", "true"));
+    assert_eq!(other.body["code"], "idempotency_key_reused");
+    assert_eq!(ledger(&app, &ana).await.len(), 3, "one expiry and one grant after the trial's");
+    app.verify().await;
+}
