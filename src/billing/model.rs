@@ -61,7 +61,7 @@ pub struct Invoice {
     #[schema(example = "INV-29-202611-0001")]
     pub number: String,
     /// What to write on the transfer.
-    #[schema(example = "RF45IG000029261100001")]
+    #[schema(example = "RF27IG00002926110001")]
     pub reference: String,
     /// How it stands.
     pub status: InvoiceStatus,
