@@ -10,3 +10,4 @@ pub mod identity;
 pub mod page;
 pub mod pipeline;
 pub mod problem;
+pub mod shell;
