@@ -8,7 +8,7 @@ use crate::{
     web::{
         extract::BODY_BYTES_MAX,
         identity::NAMED_ACCOUNT,
-        pipeline::{Limit, open, signed_in, tenant},
+        pipeline::{Limit, open, signed_in, tenant, till},
         problem::Problem,
         shell::{dress, shell},
     },
@@ -69,7 +69,8 @@ fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
         .merge(tenant(accounts::routes::managing(), Limit::CONTENT, state))
         .merge(tenant(accounts::people::routes::managing(), Limit::CONTENT, state))
         .merge(tenant(accounts::invitations::routes::managing(), Limit::CONTENT, state))
-        .merge(tenant(credits::routes::spending(), credits_limit, state))
+        .merge(tenant(credits::routes::quoting(), credits_limit, state))
+        .merge(till(credits::routes::spending(), credits_limit, state))
         .merge(tenant(sites::routes::managing(), Limit::CONTENT, state))
         .merge(tenant(sites::routes::bridge(), Limit::of(Scope::Default), state))
 }

@@ -19,3 +19,4 @@ mod support;
 mod system;
 mod tenants;
 mod throttle;
+mod trust;
