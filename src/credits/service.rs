@@ -1,20 +1,21 @@
 //! Moves credits. Each public verb is one transaction, or joins the caller's (`_in`).
 
 use super::{
-    model::{Operation, Pools, Quantity, Quote, Transaction, TransactionKind},
-    rules::{self, MoveRefused},
+    lots,
+    model::{Pools, Transaction, TransactionKind},
+    rules::MoveRefused,
     store::{self, NewEntry},
 };
 use crate::{
     audit,
     clock::Timestamp,
-    db::{self, MayCollide, StoreError},
+    db::{MayCollide, StoreError},
     ids::AccountId,
     money::{Credits, CreditsOutOfRange},
     plans::model::Plan,
 };
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Why credits did not move.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub enum CreditError {
     /// The account was stopped, or its period ended, since the request was let in.
     #[error("the account may not spend")]
     NotAdmitted,
+    /// So many extra credits that expire at different times are not kept apart.
+    #[error("the account has too many lots of extra credits")]
+    TooManyLots,
     /// Too many spends are waiting, or the connection was lost while this one was.
     #[error("the ledger is busy")]
     Busy,
@@ -58,13 +62,6 @@ pub enum Spent {
     New(Transaction),
     /// Written when the key was first seen; nothing happened now.
     Replayed(Transaction),
-}
-
-/// What a job would cost, and whether it could be paid for. Writes nothing.
-pub async fn quote(pool: &PgPool, pools: Pools, operation: Operation, quantity: Quantity) -> Result<Quote, CreditError> {
-    let cost = rules::price(operation, quantity, store::unit_cost(pool, operation).await?)?;
-    let available = pools.total();
-    Ok(Quote { cost, available, sufficient: cost <= available })
 }
 
 /// Opens a new account's ledger with its plan's credits (A2).
@@ -116,7 +113,7 @@ pub async fn reset_in(
     actor: &str,
     now: Timestamp,
 ) -> Result<Reset, CreditError> {
-    let mut pools = store::lock_balance(connection, account).await?.ok_or(CreditError::NoBalance)?;
+    let mut pools = lots::service::lock_in(connection, account, now).await?.ok_or(CreditError::NoBalance)?;
     let before = pools.total();
     let metadata = json!({"plan_slug": plan.slug, "period": period_seq});
     let entry = |kind, moved, description| NewEntry {
@@ -156,7 +153,7 @@ pub async fn adjust_in(
     origin: &audit::model::Origin,
     now: Timestamp,
 ) -> Result<(Credits, Transaction), CreditError> {
-    let pools = store::lock_balance(connection, account).await?.ok_or(CreditError::NoBalance)?;
+    let pools = lots::service::lock_in(connection, account, now).await?.ok_or(CreditError::NoBalance)?;
     let entry = NewEntry {
         account,
         kind: TransactionKind::Adjustment,
@@ -181,28 +178,4 @@ pub async fn adjust_in(
     };
     audit::service::record_in(connection, origin, &record).await?;
     Ok((pools.total(), transaction))
-}
-
-/// Sets what an operation costs from now on. Audited.
-pub async fn set_cost(
-    pool: &PgPool,
-    operation: Operation,
-    cost: Credits,
-    reason: &str,
-    origin: &audit::model::Origin,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let mut tx = db::begin(pool).await?;
-    let before = store::upsert_cost(&mut tx, operation, cost, now).await?;
-    let record = audit::model::Entry {
-        account: None,
-        action: "credit_cost.changed",
-        target: format!("operation:{operation}"),
-        before: json!({"cost": before}),
-        after: json!({"cost": cost}),
-        reason: Some(reason.to_owned()),
-        at: now,
-    };
-    audit::service::record_in(&mut tx, origin, &record).await?;
-    Ok(tx.commit().await?)
 }

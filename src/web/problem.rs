@@ -18,7 +18,7 @@ use crate::{
         service::{HashingError, LoginError, NotSigned, PasswordChangeError, SessionError, TokenRefused},
     },
     billing::{rules::Unpayable, service::BillingError},
-    credits::{rules::MoveRefused, service::CreditError},
+    credits::{pricing::service::PriceError, rules::MoveRefused, service::CreditError},
     db::StoreError,
     gate::{
         rules::Refusal,
@@ -315,6 +315,10 @@ impl From<CreditError> for Problem {
             CreditError::Refused(MoveRefused::OutOfRange) => {
                 Self::refused("credits_out_of_range", "An account can hold at most 1,000,000,000,000 credits.")
             }
+            CreditError::TooManyLots => Self::refused(
+                "lot_limit_reached",
+                "This account has extra credits of too many different expiries; give these another's, or none.",
+            ),
             CreditError::KeyReused => KeyError::Reused.into(),
             CreditError::NoBalance => Self::not_found(),
             CreditError::NotAdmitted => Refusal::Suspended.into(),
@@ -599,6 +603,15 @@ impl From<AcceptanceError> for Problem {
             AcceptanceError::Session(error) => error.into(),
             AcceptanceError::Incomplete => Self::internal("an acceptance could not be completed"),
             AcceptanceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PriceError> for Problem {
+    fn from(error: PriceError) -> Self {
+        match error {
+            PriceError::InThePast => Self::invalid_field("effective_from", "Give an instant that is not over: the past keeps its price."),
+            PriceError::Store(error) => error.into(),
         }
     }
 }

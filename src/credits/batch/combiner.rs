@@ -1,12 +1,14 @@
 //! One task per shard of accounts owns one connection, drains what is waiting, and commits it at once.
 
 use super::{
-    rules::{Decision, Prices, Wanted, decide},
+    rules::{Decision, Wanted, decide},
     store::{self, Columns, KnownKey},
 };
 use crate::{
     credits::{
+        lots,
         model::{Pools, Transaction, TransactionKind},
+        pricing::{self, model::Prices},
         service::{CreditError, Spent},
     },
     db::StoreError,
@@ -170,8 +172,11 @@ impl Shard {
         let mut accounts = places.iter().map(|(_, wanted)| wanted.account.0).collect::<Vec<_>>();
         accounts.sort_unstable();
         accounts.dedup();
-        let locked = store::lock_balances(&mut tx, &accounts, grace, now).await?;
-        let prices = store::list_prices(&mut tx).await?;
+        let mut locked = store::lock_balances(&mut tx, &accounts, grace, now).await?;
+        for (account, locked) in locked.iter_mut().filter(|(_, locked)| locked.has_ended_lots) {
+            locked.pools = lots::service::expire_in(&mut tx, *account, locked.pools, now).await?;
+        }
+        let prices = pricing::store::list_prices(&mut *tx).await?;
         let known = known_keys(&mut tx, &places).await?;
         let found = written_after_all(&mut tx, &doubts, &places).await?;
         let mut later: Vec<(usize, &Wanted)> = Vec::with_capacity(places.len());
@@ -225,7 +230,7 @@ impl Shard {
 
     async fn prices(&mut self) -> Result<&Prices, StoreError> {
         if self.prices.is_none() {
-            self.prices = Some(store::list_prices(self.connection().await?).await?);
+            self.prices = Some(pricing::store::list_prices(self.connection().await?).await?);
         }
         Ok(self.prices.get_or_insert_default())
     }

@@ -1,9 +1,12 @@
 //! SQL of batches.
 
-use super::rules::{Decision, Prices, Wanted, unit_cost};
+use super::rules::{Decision, Wanted};
 use crate::{
     clock::Timestamp,
-    credits::model::{Operation, Pools, Transaction as Entry, TransactionKind},
+    credits::{
+        model::{Operation, Pools, Transaction as Entry, TransactionKind},
+        pricing::model::Prices,
+    },
     db::StoreError,
     ids::AccountId,
     money::Credits,
@@ -75,7 +78,7 @@ impl Columns {
             columns.extra_afters.push(moved.after.extra.get());
             columns.operations.push(wanted.spend.operation.as_str().to_owned());
             columns.quantities.push(wanted.spend.quantity.get());
-            columns.unit_costs.push(unit_cost(prices, wanted.spend.operation));
+            columns.unit_costs.push(prices.unit_cost(wanted.spend.operation, wanted.now));
             columns.descriptions.push(wanted.spend.description());
             columns.metadatas.push(wanted.spend.metadata.value());
             columns.references.push(wanted.spend.reference.clone());
@@ -161,13 +164,15 @@ pub async fn append_where_unchanged(
             join credit_transactions c on c.account_id = entry.account_id and c.idempotency_key = entry.idempotency_key
             where entry.idempotency_key is not null
         ), dearer as materialized (
-            select distinct entry.account_id from entry join credit_costs c on c.operation = entry.operation and c.cost <> entry.unit_cost
+            select distinct entry.account_id from entry join credit_costs c on c.operation = entry.operation
+                and case when c.next_from <= entry.created_at then c.next_cost else c.cost end <> entry.unit_cost
         ), balance as (
             update credit_balances b set plan_credits = wanted.plan, extra_credits = wanted.extra, last_seq = wanted.new_seq
             from wanted
             join accounts a on a.account_id = wanted.account_id
             left join subscriptions s on s.account_id = wanted.account_id
             where b.account_id = wanted.account_id and b.last_seq = wanted.old_seq and b.plan_credits = wanted.old_plan and b.extra_credits = wanted.old_extra
+              and (b.next_expiry_at is null or b.next_expiry_at > $22)
               and a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment')
               and (a.is_system or s.account_id is null or s.current_period_end > $22
                    or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $23))
@@ -221,6 +226,8 @@ pub struct LockedAccount {
     pub pools: Pools,
     /// Whether it may spend now.
     pub may_spend: bool,
+    /// Whether lots of its extra pool are over and must be ended before anything is spent.
+    pub has_ended_lots: bool,
 }
 
 /// Locks the balances of several accounts, in the order of their numbers, and says which of them may spend now.
@@ -233,6 +240,7 @@ pub async fn lock_balances(
     let rows = sqlx::query!(
         r#"
         select b.account_id as "account: AccountId", b.plan_credits as "plan: Credits", b.extra_credits as "extra: Credits", b.last_seq,
+               coalesce(b.next_expiry_at <= $2, false) as "has_ended_lots!",
                a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment')
                and (a.is_system or s.account_id is null or s.current_period_end > $2
                     or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $3)) as "may_spend!"
@@ -251,7 +259,7 @@ pub async fn lock_balances(
     .await?;
     let locked = rows.into_iter().map(|row| {
         let pools = Pools { plan: row.plan, extra: row.extra, last_seq: row.last_seq };
-        (row.account, LockedAccount { pools, may_spend: row.may_spend })
+        (row.account, LockedAccount { pools, may_spend: row.may_spend, has_ended_lots: row.has_ended_lots })
     });
     Ok(locked.collect())
 }
@@ -300,10 +308,4 @@ pub async fn find_keys(
         ((row.account, row.key), KnownKey { transaction, input_hash: row.input_hash })
     });
     Ok(known.collect())
-}
-
-/// The prices that differ from the built-in ones.
-pub async fn list_prices(connection: &mut PgConnection) -> Result<Prices, StoreError> {
-    let rows = sqlx::query!(r#"select operation as "operation: Operation", cost from credit_costs"#).fetch_all(connection).await?;
-    Ok(rows.into_iter().map(|row| (row.operation, row.cost)).collect())
 }
