@@ -10,6 +10,7 @@ pub mod history;
 pub mod lots;
 pub mod model;
 pub mod pricing;
+pub mod refunds;
 pub mod routes;
 pub mod rules;
 pub mod service;

@@ -1,8 +1,9 @@
 //! Moves credits. Each public verb is one transaction, or joins the caller's (`_in`).
 
 use super::{
-    lots,
+    lots::{self, model::Lot},
     model::{Pools, Transaction, TransactionKind},
+    refunds::rules::RefundRefused,
     rules::MoveRefused,
     store::{self, NewEntry},
 };
@@ -23,6 +24,12 @@ pub enum CreditError {
     /// The pools can't move so.
     #[error(transparent)]
     Refused(#[from] MoveRefused),
+    /// The entry can't be given back, or not so much of it.
+    #[error(transparent)]
+    NotRefundable(#[from] RefundRefused),
+    /// No entry of that number.
+    #[error("the account has no such entry")]
+    NoEntry,
     /// The key came with other input before.
     #[error("the idempotency key was used with other input")]
     KeyReused,
@@ -144,38 +151,55 @@ pub async fn reset_in(
     Ok(Reset { before, after: pools.total(), pools, grant })
 }
 
+/// Credits that staff move.
+#[derive(Debug)]
+pub struct StaffMove<'a> {
+    /// Signed.
+    pub amount: Credits,
+    /// An adjustment, or a purchase that is above zero.
+    pub kind: TransactionKind,
+    /// When what is left of credits given is gone; none: never.
+    pub expires_at: Option<Timestamp>,
+    /// Why; stands on the statement.
+    pub reason: &'a str,
+}
+
 /// Moves an account's credits by staff's hand: up into the extra pool, down in the order of spending. Audited.
 pub async fn adjust_in(
     connection: &mut PgConnection,
     account: AccountId,
-    amount: Credits,
-    reason: &str,
+    by: &StaffMove<'_>,
     origin: &audit::model::Origin,
     now: Timestamp,
-) -> Result<(Credits, Transaction), CreditError> {
+) -> Result<Transaction, CreditError> {
     let pools = lots::service::lock_in(connection, account, now).await?.ok_or(CreditError::NoBalance)?;
+    let moved = pools.adjust_extra(by.amount)?;
     let entry = NewEntry {
         account,
-        kind: TransactionKind::Adjustment,
-        moved: pools.adjust_extra(amount)?,
+        kind: by.kind,
+        moved,
         work: None,
-        description: reason.to_owned(),
-        metadata: json!({}),
+        description: by.reason.to_owned(),
+        metadata: by.expires_at.map_or_else(|| json!({}), |expires_at| json!({"expires_at": expires_at})),
         reference: None,
         period_seq: None,
         actor: &origin.actor,
         key: None,
     };
     let transaction = store::append_entry(connection, entry, now).await?;
+    if moved.extra > Credits::ZERO {
+        let lot = Lot { seq: transaction.id, remaining: moved.extra, expires_at: by.expires_at };
+        lots::service::grant_in(connection, account, pools, lot).await?;
+    }
     let record = audit::model::Entry {
         account: Some(account),
-        action: "credits.adjusted",
+        action: if by.kind == TransactionKind::Purchase { "credits.purchased" } else { "credits.adjusted" },
         target: format!("account:{account}"),
         before: json!({"credits": pools.total()}),
         after: json!({"credits": transaction.balance_after, "transaction": transaction.id}),
-        reason: Some(reason.to_owned()),
+        reason: Some(by.reason.to_owned()),
         at: now,
     };
     audit::service::record_in(connection, origin, &record).await?;
-    Ok((pools.total(), transaction))
+    Ok(transaction)
 }

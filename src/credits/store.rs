@@ -226,3 +226,15 @@ pub async fn count_entries(executor: impl PgExecutor<'_>, account: AccountId, fi
     .await?;
     Ok(count)
 }
+
+/// Whether a spend came with the key before.
+pub async fn is_key_used(connection: &mut PgConnection, account: AccountId, key: &str) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar!(
+        r#"select true as "found!" from credit_transactions where account_id = $1 and idempotency_key = $2"#,
+        account.0,
+        key
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(found.is_some())
+}

@@ -12,11 +12,15 @@ use crate::{
         service::{CreditError, Spent},
     },
     db::StoreError,
+    idempotency,
     ids::AccountId,
 };
 use chrono::TimeDelta;
 use sqlx::{PgConnection, postgres::PgConnectOptions};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// Spends in one commit at the most; more gain nothing.
@@ -177,14 +181,14 @@ impl Shard {
             locked.pools = lots::service::expire_in(&mut tx, *account, locked.pools, now).await?;
         }
         let prices = pricing::store::list_prices(&mut *tx).await?;
-        let known = known_keys(&mut tx, &places).await?;
+        let (known, foreign) = known_keys(&mut tx, &places).await?;
         let found = written_after_all(&mut tx, &doubts, &places).await?;
         let mut later: Vec<(usize, &Wanted)> = Vec::with_capacity(places.len());
         for (place, wanted) in places {
             let early = found
                 .get(&place)
                 .map(|entry| Ok(Spent::New(entry.clone())))
-                .or_else(|| early_outcome(wanted, locked.get(&wanted.account), &known));
+                .or_else(|| early_outcome(wanted, locked.get(&wanted.account), &known, &foreign));
             match (early, outcomes.get_mut(place)) {
                 (Some(early), Some(outcome)) => *outcome = Some(early),
                 (None, _) => later.push((place, wanted)),
@@ -255,13 +259,18 @@ fn open_places(outcomes: &[Outcome]) -> Vec<usize> {
     outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_none()).map(|(place, _)| place).collect()
 }
 
+/// What the ledger knows of the batch's keys, and which of them were used on other routes.
 async fn known_keys(
     connection: &mut PgConnection,
     places: &[(usize, &Wanted)],
-) -> Result<HashMap<(AccountId, String), KnownKey>, StoreError> {
+) -> Result<(HashMap<(AccountId, String), KnownKey>, HashSet<(AccountId, String)>), StoreError> {
     let keyed = places.iter().filter_map(|(_, wanted)| wanted.key.as_ref().map(|keyed| (wanted.account.0, keyed.key.clone())));
     let (accounts, keys): (Vec<i64>, Vec<String>) = keyed.unzip();
-    if keys.is_empty() { Ok(HashMap::new()) } else { store::find_keys(connection, &accounts, &keys).await }
+    if keys.is_empty() {
+        return Ok(Default::default());
+    }
+    let known = store::find_keys(connection, &accounts, &keys).await?;
+    Ok((known, idempotency::store::list_known(connection, &accounts, &keys).await?))
 }
 
 /// The entries without a key that a decided batch writes: with a key, the ledger itself tells whether they were written.
@@ -295,6 +304,7 @@ fn early_outcome(
     wanted: &Wanted,
     locked: Option<&store::LockedAccount>,
     known: &HashMap<(AccountId, String), KnownKey>,
+    foreign: &HashSet<(AccountId, String)>,
 ) -> Option<Result<Spent, CreditError>> {
     let Some(locked) = locked else { return Some(Err(CreditError::NoBalance)) };
     if let Some(keyed) = &wanted.key
@@ -302,6 +312,9 @@ fn early_outcome(
     {
         let is_same = crate::secrets::same(&first.input_hash, &keyed.input_hash);
         return Some(if is_same { Ok(Spent::Replayed(first.transaction.clone())) } else { Err(CreditError::KeyReused) });
+    }
+    if wanted.key.as_ref().is_some_and(|keyed| foreign.contains(&(wanted.account, keyed.key.clone()))) {
+        return Some(Err(CreditError::KeyReused));
     }
     (!locked.may_spend).then_some(Err(CreditError::NotAdmitted))
 }

@@ -163,6 +163,9 @@ pub async fn append_where_unchanged(
             select distinct entry.account_id from entry
             join credit_transactions c on c.account_id = entry.account_id and c.idempotency_key = entry.idempotency_key
             where entry.idempotency_key is not null
+            union all
+            select entry.account_id from entry
+            join idempotency_keys k on k.account_id = entry.account_id and k.idempotency_key = entry.idempotency_key
         ), dearer as materialized (
             select distinct entry.account_id from entry join credit_costs c on c.operation = entry.operation
                 and case when c.next_from <= entry.created_at then c.next_cost else c.cost end <> entry.unit_cost

@@ -1,10 +1,6 @@
 //! Explanations over HTTP.
 
-use super::{
-    model::Explanation,
-    rules::PERIODS_DEFAULT,
-    service,
-};
+use super::{model::Explanation, rules::PERIODS_DEFAULT, service};
 use crate::{
     request_body,
     state::AppState,

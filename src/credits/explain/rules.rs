@@ -22,9 +22,8 @@ pub fn plan_grants(grants: Vec<GrantRow>, moves: &[PlanMove]) -> Vec<PlanGrant> 
 
 fn plan_grant(grant: GrantRow, moves: &[PlanMove]) -> PlanGrant {
     let own = || moves.iter().filter(|moved| moved.grant_seq == grant.seq);
-    let paid_for = own().filter_map(|moved| {
-        Some(PaidFor { operation: moved.operation?, runs: moved.runs, credits: moved.amount.negated() })
-    });
+    let paid_for =
+        own().filter_map(|moved| Some(PaidFor { operation: moved.operation?, runs: moved.runs, credits: moved.amount.negated() }));
     let corrected = own().filter(|moved| moved.operation.is_none());
     let corrected = corrected.fold(Credits::ZERO, |sum, moved| sum.plus(moved.amount).unwrap_or(Credits::MAX));
     let left = own().fold(grant.granted, |left, moved| left.plus(moved.amount).unwrap_or(Credits::ZERO));

@@ -65,11 +65,7 @@ pub async fn list_grants(
 }
 
 /// What moved the plan pool between each grant and its end.
-pub async fn list_plan_moves(
-    executor: impl PgExecutor<'_>,
-    account: AccountId,
-    grants: &[GrantRow],
-) -> Result<Vec<PlanMove>, StoreError> {
+pub async fn list_plan_moves(executor: impl PgExecutor<'_>, account: AccountId, grants: &[GrantRow]) -> Result<Vec<PlanMove>, StoreError> {
     let starts = grants.iter().map(|grant| grant.seq).collect::<Vec<_>>();
     let ends = grants.iter().map(|grant| grant.end_seq.unwrap_or(i64::MAX)).collect::<Vec<_>>();
     let rows = sqlx::query_as!(

@@ -1,9 +1,6 @@
 //! Days, use, pace.
 
-use crate::{
-    credits::model::Operation,
-    money::Credits,
-};
+use crate::{credits::model::Operation, money::Credits};
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;

@@ -136,7 +136,10 @@ mod tests {
         assert_eq!((slow.runs_out_on, slow.lasts_until_reset), ("2026-03-17".parse().ok(), Some(true)));
         assert_eq!(told(50, 55, "2026-03-17T00:00:00Z").lasts_until_reset, Some(true), "to the very second");
         assert_eq!(told(50, 55, "2026-03-17T00:00:01Z").lasts_until_reset, Some(false));
-        assert_eq!((told(0, 55, "2026-03-15T00:00:00Z").runs_out_on, told(1, 0, "2026-03-15T00:00:00Z").runs_out_on), (None, Some(now.date_naive())));
+        assert_eq!(
+            (told(0, 55, "2026-03-15T00:00:00Z").runs_out_on, told(1, 0, "2026-03-15T00:00:00Z").runs_out_on),
+            (None, Some(now.date_naive()))
+        );
     }
 
     #[test]

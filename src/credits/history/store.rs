@@ -4,13 +4,7 @@ use super::{
     model::{Days, Pace, PastBalance, UsageRow},
     rules::DISORDER_MAX,
 };
-use crate::{
-    clock::Timestamp,
-    credits::model::Operation,
-    db::StoreError,
-    ids::AccountId,
-    money::Credits,
-};
+use crate::{clock::Timestamp, credits::model::Operation, db::StoreError, ids::AccountId, money::Credits};
 use sqlx::PgExecutor;
 
 /// The use of some days, and the credits given back in them.

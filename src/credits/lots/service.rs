@@ -30,12 +30,7 @@ pub async fn lock_in(connection: &mut PgConnection, account: AccountId, now: Tim
 
 /// Ends the lots that are over at `now`: one entry each for what was left, made at the instant at which the lot ended. So the
 /// ledger tells the same whether a request came first or the scheduler. The balance must be locked and be `pools`.
-pub async fn expire_in(
-    connection: &mut PgConnection,
-    account: AccountId,
-    mut pools: Pools,
-    now: Timestamp,
-) -> Result<Pools, StoreError> {
+pub async fn expire_in(connection: &mut PgConnection, account: AccountId, mut pools: Pools, now: Timestamp) -> Result<Pools, StoreError> {
     let lots = rules::settled(store::list_lots(&mut *connection, account).await?, pools.extra);
     let (over, alive) = rules::split(lots, now);
     for lot in over {

@@ -30,13 +30,7 @@ pub enum PriceError {
 }
 
 /// What an operation would cost, and whether it could be paid for. Writes nothing.
-pub async fn quote(
-    pool: &PgPool,
-    pools: Pools,
-    operation: Operation,
-    quantity: Quantity,
-    now: Timestamp,
-) -> Result<Quote, CreditError> {
+pub async fn quote(pool: &PgPool, pools: Pools, operation: Operation, quantity: Quantity, now: Timestamp) -> Result<Quote, CreditError> {
     let prices = store::list_prices(pool).await?;
     let cost = price(operation, quantity, prices.unit_cost(operation, now))?;
     let available = pools.total();
