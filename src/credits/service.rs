@@ -42,6 +42,9 @@ pub enum CreditError {
     /// So many extra credits that expire at different times are not kept apart.
     #[error("the account has too many lots of extra credits")]
     TooManyLots,
+    /// The spend came with a witness, and nothing of it was written: the gate has to be asked, then it can be tried again.
+    #[error("the spender is not proven")]
+    Unproven,
     /// Too many spends are waiting, or the connection was lost while this one was.
     #[error("the ledger is busy")]
     Busy,

@@ -22,3 +22,4 @@ mod support;
 mod system;
 mod tenants;
 mod throttle;
+mod trust;
