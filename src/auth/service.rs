@@ -6,7 +6,7 @@ pub use super::{
 };
 use super::{
     members,
-    model::{Claims, Email, Holder, Opened, Password, Role, TokenPair, Visit},
+    model::{Claims, Email, Holder, Opened, Password, Role, Term, TokenPair, Visit},
     passwords::{self, Match, NewPassword, PasswordFault},
     recovery::notices,
     rules::{self, Refresh},
@@ -28,6 +28,9 @@ use crate::{
 };
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
+
+/// Sessions that one purge takes away at the most.
+const SESSIONS_PURGED_MAX: i64 = 10_000;
 
 /// Why a session was not started, refreshed or ended.
 #[derive(Debug, thiserror::Error)]
@@ -186,7 +189,7 @@ pub async fn start_session_in(
     now: Timestamp,
 ) -> Result<Opened, SessionError> {
     let session = SessionId(secrets::random_uuid());
-    let issued = authenticator.issue(holder, session, visit.stay, now)?;
+    let issued = authenticator.issue(holder, session, Term { stay: visit.stay, started_at: now }, now)?;
     let row = NewSession {
         id: session,
         user: holder.user,
@@ -212,7 +215,7 @@ async fn refresh_once(desk: Desk<'_>, claims: &Claims, origin: &Origin, now: Tim
     let token = store::find_refresh_token(&mut tx, claims.sid, claims.jti).await?;
     match rules::refresh(live.generation, token, now) {
         Refresh::Rotate { generation } => {
-            let issued = desk.authenticator.issue(live.holder, claims.sid, live.stay, now)?;
+            let issued = desk.authenticator.issue(live.holder, claims.sid, live.term, now)?;
             let (session, used) = (claims.sid, claims.jti);
             let (token, expires_at) = (issued.refresh_id, issued.pair.refresh_expires_at);
             let rotation = Rotation { session, used, issued: token, generation, expires_at };
@@ -222,7 +225,7 @@ async fn refresh_once(desk: Desk<'_>, claims: &Claims, origin: &Origin, now: Tim
         }
         Refresh::Reused => {
             store::revoke_session(&mut *tx, claims.user_id, claims.sid, "refresh_reused", now).await?;
-            notices::session_reused_in(&mut tx, &desk.config.app_url, claims, now).await?;
+            notices::session_reused_in(&mut tx, desk.outbox(), claims, now).await?;
             let entry = Entry {
                 account: live.holder.account,
                 action: "session.refresh_reused",
@@ -256,6 +259,11 @@ pub async fn end_session(pool: &PgPool, user: UserId, session: SessionId, now: T
 /// Ends every session of a user. Gives how many.
 pub async fn log_out_everywhere(pool: &PgPool, user: UserId, now: Timestamp) -> Result<u64, StoreError> {
     db::retried(async || store::revoke_sessions(pool, user, None, "logout_all", now).await).await
+}
+
+/// Forgets sessions that were over long ago. Gives how many.
+pub async fn purge_sessions(pool: &PgPool, now: Timestamp) -> Result<u64, StoreError> {
+    store::delete_over(pool, now - rules::session_kept(), SESSIONS_PURGED_MAX).await
 }
 
 /// A user's wish for another password.
@@ -299,7 +307,7 @@ pub async fn change_password(desk: Desk<'_>, change: &PasswordChange, origin: &O
             at: now,
         };
         record_in(&mut tx, origin, &entry).await?;
-        notices::password_changed_in(&mut tx, &desk.config.app_url, change.user, now).await?;
+        notices::password_changed_in(&mut tx, desk.outbox(), change.user, now).await?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(ended)
     })
