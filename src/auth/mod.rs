@@ -2,11 +2,12 @@
 //! time, so that revoking works at once.
 //!
 //! The room owns users, sessions and refresh tokens. Three files are named by their noun: `passwords` and `tokens` stand
-//! on the floor of the rules, `authenticator` on that of the services. `users`, `members` and
+//! on the floor of the rules, `authenticator` on that of the services. `users`, `members`, `mfa` and
 //! `recovery` have floors of their own.
 
 pub mod authenticator;
 pub mod members;
+pub mod mfa;
 pub mod model;
 pub mod passwords;
 pub mod recovery;

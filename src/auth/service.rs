@@ -6,6 +6,10 @@ pub use super::{
 };
 use super::{
     members,
+    mfa::{
+        model::SecondCode,
+        service::{Challenge, MfaError, challenge_in},
+    },
     model::{Claims, Email, Holder, Opened, Password, Role, Term, TokenPair, Visit},
     passwords::{self, Match, NewPassword, PasswordFault},
     recovery::notices,
@@ -61,6 +65,15 @@ pub enum LoginError {
     /// No such user, wrong password, or one who may not log in: all alike.
     #[error("invalid credentials")]
     InvalidCredentials,
+    /// He has a second factor and showed no code.
+    #[error("the second factor is missing")]
+    CodeMissing,
+    /// He has a second factor, and the code is wrong or was used before.
+    #[error("the second factor is wrong")]
+    CodeWrong,
+    /// His second factor could not be asked for.
+    #[error(transparent)]
+    SecondFactor(MfaError),
     /// The user changed between comparing and letting in; worth one more try.
     #[error("the user was changed meanwhile")]
     Changed,
@@ -80,7 +93,11 @@ impl From<StoreError> for LoginError {
 
 impl MayCollide for LoginError {
     fn is_collision(&self) -> bool {
-        matches!(self, LoginError::Session(error) if error.is_collision())
+        match self {
+            LoginError::Session(error) => error.is_collision(),
+            LoginError::SecondFactor(error) => error.is_collision(),
+            _ => false,
+        }
     }
 }
 
@@ -165,14 +182,42 @@ pub async fn prove_deleted(desk: Desk<'_>, email: &Email, password: &Password) -
     if found != Match::No && gone.is_active { Ok(Some(gone.holder)) } else { Err(LoginError::InvalidCredentials) }
 }
 
-/// Lets somebody in whose password was compared, in the caller's transaction.
+/// Compares the password of somebody who is signed in already. `None`: it is another.
+pub async fn confirm<E: From<HashingError> + From<StoreError>>(
+    desk: Desk<'_>,
+    (user, email): (UserId, &Email),
+    password: &Password,
+) -> Result<Option<Credentials>, E> {
+    let known = users::store::find_credentials(desk.pool, email).await?;
+    let stored = known.as_ref().map(|known| known.password_hash.as_str());
+    let found = desk.authenticator.compare(password, stored).await?;
+    Ok(known.filter(|known| known.holder.user == user && found != Match::No))
+}
+
+/// All that somebody shows at the door.
+#[derive(Debug, Clone, Copy)]
+pub struct Entrance<'a> {
+    /// His password, compared.
+    pub proof: &'a Proof,
+    /// A code of his second factor.
+    pub code: Option<&'a SecondCode>,
+    /// What his session is to be like.
+    pub visit: &'a Visit,
+}
+
+/// Lets somebody in whose password was compared, and who shows a code where he has a second factor, in the caller's
+/// transaction.
 pub async fn log_in_in(
     connection: &mut PgConnection,
     authenticator: &Authenticator,
-    proof: &Proof,
-    visit: &Visit,
+    Entrance { proof, code, visit }: Entrance<'_>,
     now: Timestamp,
 ) -> Result<Opened, LoginError> {
+    match challenge_in(connection, authenticator.vault(), proof.holder(), code, now).await.map_err(LoginError::SecondFactor)? {
+        Challenge::Passed => {}
+        Challenge::CodeMissing => return Err(LoginError::CodeMissing),
+        Challenge::CodeWrong => return Err(LoginError::CodeWrong),
+    }
     // The row is asked again: a password that was changed after it was compared must open nothing.
     if !users::store::mark_login(connection, &proof.compared, proof.new_hash.as_deref(), now).await? {
         return Err(LoginError::Changed);
@@ -283,11 +328,8 @@ pub struct PasswordChange {
 
 /// Changes a password and ends the user's other sessions. Gives how many those were.
 pub async fn change_password(desk: Desk<'_>, change: &PasswordChange, origin: &Origin, now: Timestamp) -> Result<u64, PasswordChangeError> {
-    let known = users::store::find_credentials(desk.pool, &change.email).await?;
-    let stored = known.as_ref().map(|known| known.password_hash.as_str());
-    let found = desk.authenticator.compare(&change.old, stored).await?;
-    let is_his = |known: &Credentials| known.holder.user == change.user && found != Match::No;
-    let compared = known.filter(is_his).ok_or(PasswordChangeError::WrongPassword)?;
+    let compared = confirm::<PasswordChangeError>(desk, (change.user, &change.email), &change.old).await?;
+    let compared = compared.ok_or(PasswordChangeError::WrongPassword)?;
     passwords::check_password(&change.new, &change.email, desk.config.password_length_min)?;
     let new_hash = desk.authenticator.hash(&change.new.0).await?;
     let (compared, new_hash) = (&compared, &new_hash);

@@ -252,6 +252,9 @@ pub async fn anonymise_users(connection: &mut PgConnection, account: AccountId, 
     sqlx::query!("delete from sessions where user_id in (select user_id from users where account_id = $1)", account.0)
         .execute(&mut *connection)
         .await?;
+    sqlx::query!("delete from second_factors where user_id in (select user_id from users where account_id = $1)", account.0)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query!("delete from one_time_tokens where user_id in (select user_id from users where account_id = $1)", account.0)
         .execute(&mut *connection)
         .await?;

@@ -8,6 +8,7 @@ use crate::{
     accounts::{invitations::rules::Acceptance, registration::Registration},
     audit::model::Origin,
     auth::{
+        mfa::model::SecondCode,
         model::{Device, Email, Line, Password, Stay, Visit},
         passwords::NewPassword,
         recovery::{self, routes::AskReset},
@@ -81,6 +82,8 @@ crate::request_body! { Ignored:
         password: Password,
         /// Stay signed in for twenty days instead of seven.
         remember_me: Option<bool>,
+        /// What your authenticator app shows, or a recovery code, if you have switched your second factor on.
+        code: Option<SecondCode>,
     }
 }
 
@@ -146,7 +149,7 @@ async fn register(
 #[utoipa::path(post, path = "/auth/login", tag = "auth", request_body = LogIn, responses(
     (status = 200, body = Envelope<Welcome>),
     (status = 400, body = ErrorBody, description = "invalid_input"),
-    (status = 401, body = ErrorBody, description = "invalid_credentials"),
+    (status = 401, body = ErrorBody, description = "invalid_credentials, mfa_required, mfa_invalid"),
     (status = 429, body = ErrorBody, description = "throttled"),
     (status = 503, body = ErrorBody, description = "try_again"),
 ))]
@@ -160,7 +163,7 @@ async fn log_in(
     count_address(&state, &form.email, now)?;
     let stay = if form.remember_me.unwrap_or(false) { Stay::Remembered } else { Stay::Usual };
     let visit = Visit { stay, device: device(&origin, &headers) };
-    let login = Login { email: form.email, password: form.password, visit };
+    let login = Login { email: form.email, password: form.password, code: form.code, visit };
     Ok(Answer::ok(service::log_in(state.desk(), &login, now).await?).without_cookies())
 }
 

@@ -20,8 +20,9 @@ use crate::{
         service::record_in,
     },
     auth::{
+        mfa::model::SecondCode,
         model::{Device, Email, Opened, Password, Role, Visit},
-        service::{Desk, LoginError, Proof, log_in_in, prove, prove_deleted},
+        service::{Desk, Entrance, LoginError, Proof, log_in_in, prove, prove_deleted},
     },
     clock::Timestamp,
     db::{self, StoreError, Tx},
@@ -143,6 +144,8 @@ pub struct Login {
     pub email: Email,
     /// How he proves it.
     pub password: Password,
+    /// A code, where he has a second factor.
+    pub code: Option<SecondCode>,
     /// What his session is to be like.
     pub visit: Visit,
 }
@@ -150,17 +153,18 @@ pub struct Login {
 /// Compares address and password and lets him in, whatever his account's state: he must be able to pay what he owes.
 pub async fn log_in(desk: Desk<'_>, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
     let proof = prove(desk, &login.email, &login.password).await?;
-    match enter(desk, &proof, &login.visit, now).await {
+    match enter(desk, &proof, login, now).await {
         // Of several logins at once only the first replaces an old hash; the others compare once more.
-        Err(LoginError::Changed) => enter(desk, &prove(desk, &login.email, &login.password).await?, &login.visit, now).await,
+        Err(LoginError::Changed) => enter(desk, &prove(desk, &login.email, &login.password).await?, login, now).await,
         done => done,
     }
 }
 
-async fn enter(desk: Desk<'_>, proof: &Proof, visit: &Visit, now: Timestamp) -> Result<Welcome, LoginError> {
+async fn enter(desk: Desk<'_>, proof: &Proof, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
     db::retried(|| async move {
         let mut tx = db::begin(desk.pool).await?;
-        let opened = log_in_in(&mut tx, desk.authenticator, proof, visit, now).await?;
+        let entrance = Entrance { proof, code: login.code.as_ref(), visit: &login.visit };
+        let opened = log_in_in(&mut tx, desk.authenticator, entrance, now).await?;
         // Nobody is found behind a deleted account: like an unknown user, and the session is rolled back.
         let user = find_user(&mut tx, desk, &opened, now).await?.ok_or(LoginError::InvalidCredentials)?;
         tx.commit().await.map_err(StoreError::from)?;

@@ -64,6 +64,27 @@ pub fn password_changed(app_url: &str) -> Letter {
     letter("Your password was changed", &lines.map(str::to_owned), Some(&link))
 }
 
+/// What became of a second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactorChange {
+    /// It is asked for from now on.
+    Activated,
+    /// It is not asked for any more.
+    Removed,
+}
+
+/// To somebody whose second factor was switched on or off.
+pub fn second_factor(app_url: &str, change: FactorChange) -> Letter {
+    let link = Link { label: "That was not me", address: format!("{app_url}/reset-password") };
+    let (subject, what) = match change {
+        FactorChange::Activated => {
+            ("Your second factor is on", "From now on a code of your authenticator app is asked for when you sign in.")
+        }
+        FactorChange::Removed => ("Your second factor is off", "From now on your password alone lets you in."),
+    };
+    letter(subject, &[what, "If it was not you, choose a new password now."].map(str::to_owned), Some(&link))
+}
+
 fn letter(subject: &str, lines: &[String], link: Option<&Link>) -> Letter {
     let (mut text, mut html) = (String::new(), String::from("<!doctype html><html><body style=\"font-family:sans-serif\">"));
     for line in lines {

@@ -15,6 +15,8 @@ crate::words! {
         SessionReused = "session_reused",
         /// His password is another one now.
         PasswordChanged = "password_changed",
+        /// His second factor was switched on or off.
+        SecondFactor = "second_factor",
     }
 }
 

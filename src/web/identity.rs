@@ -32,9 +32,12 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
             let ticket = Ticket { session: claims.sid, user: claims.user_id, named: named.flatten() };
             let person = gate::store::find_person(&state.pool, ticket, grace, now).await?;
             // The token names an account too; one that was issued for another is stale.
-            let person = person.filter(|person| person.home == claims.account_id).ok_or_else(|| Problem::from(TokenRefused::Revoked))?;
+            let mut person =
+                person.filter(|person| person.home == claims.account_id).ok_or_else(|| Problem::from(TokenRefused::Revoked))?;
+            person.must_enroll &= state.config.mfa_required_for_developers;
             match named {
                 Some(_) if person.user.role != Role::Developer => Err(not_staff()),
+                Some(_) if person.must_enroll => Err(not_enrolled()),
                 Some(account) if account.is_none() || person.user.account.is_none() => Err(Problem::not_found()),
                 Some(_) | None => Ok(Principal::Person(Box::new(person))),
             }
@@ -57,6 +60,11 @@ fn named_account(headers: &HeaderMap) -> Option<Option<AccountId>> {
     let number = values.next()?.to_str().ok().and_then(|text| text.trim().parse().ok());
     // Two names are none: which one was meant is not ours to guess.
     Some(number.filter(|_| values.next().is_none()).map(AccountId))
+}
+
+/// What a developer without a second factor is told where configuration asks for one.
+pub(super) fn not_enrolled() -> Problem {
+    Problem::forbidden("mfa_enrollment_required", "Set up your second factor first, at auth/mfa/enroll/.")
 }
 
 fn not_staff() -> Problem {

@@ -13,6 +13,7 @@ use crate::{
         service::RegistrationError,
     },
     auth::{
+        mfa::service::MfaError,
         passwords::{PASSWORD_CHARS_MAX, PasswordFault},
         recovery::service::RecoveryError,
         service::{HashingError, LoginError, NotSigned, PasswordChangeError, SessionError, TokenRefused},
@@ -416,6 +417,13 @@ impl From<LoginError> for Problem {
             LoginError::InvalidCredentials | LoginError::Changed => {
                 Self::unauthenticated("invalid_credentials", "Email or password is wrong; try again or reset the password.")
             }
+            LoginError::CodeMissing => {
+                Self::unauthenticated("mfa_required", "Enter the code of your authenticator app, or a recovery code, as well.")
+            }
+            LoginError::CodeWrong => {
+                Self::unauthenticated("mfa_invalid", "This code is wrong or was used; wait for the next one and try again.")
+            }
+            LoginError::SecondFactor(error) => error.into(),
             LoginError::Hashing(error) => error.into(),
             LoginError::Session(error) => error.into(),
         }
@@ -599,6 +607,21 @@ impl From<AcceptanceError> for Problem {
             AcceptanceError::Session(error) => error.into(),
             AcceptanceError::Incomplete => Self::internal("an acceptance could not be completed"),
             AcceptanceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<MfaError> for Problem {
+    fn from(error: MfaError) -> Self {
+        match error {
+            MfaError::WrongPassword => Self::invalid_field("password", "This is not your present password."),
+            MfaError::WrongCode => Self::invalid_field("code", "This code is wrong or was used; wait for the next one."),
+            MfaError::AlreadyActive => Self::conflict("mfa_already_active", "Your second factor is on; switch it off first."),
+            MfaError::NotActive => Self::conflict("mfa_not_active", "There is no second factor; enroll and activate one first."),
+            MfaError::UnknownUser => Self::not_found(),
+            MfaError::Sealed(error) => Self::internal(&format!("a second factor: {error}")),
+            MfaError::Hashing(error) => error.into(),
+            MfaError::Store(error) => error.into(),
         }
     }
 }

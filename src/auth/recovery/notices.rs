@@ -6,7 +6,7 @@ use crate::{
     db::StoreError,
     ids::UserId,
     mail::{
-        letters,
+        letters::{self, FactorChange},
         model::{Delivery, Letter, Mail, MailKind},
         service::Outbox,
     },
@@ -23,6 +23,18 @@ pub async fn session_reused_in(
     let cause = format!("session_reused:{}", token.sid);
     let mail = (MailKind::SessionReused, cause, letters::session_reused(outbox.app_url));
     tell_in(connection, outbox, token.user_id, mail, now).await
+}
+
+/// A second factor was switched on or off.
+pub async fn second_factor_in(
+    connection: &mut PgConnection,
+    outbox: Outbox<'_>,
+    (user, change): (UserId, FactorChange),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let cause = format!("second_factor:{user}:{}", now.timestamp_micros());
+    let mail = (MailKind::SecondFactor, cause, letters::second_factor(outbox.app_url, change));
+    tell_in(connection, outbox, user, mail, now).await
 }
 
 /// The password is another one now.
