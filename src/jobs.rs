@@ -38,6 +38,7 @@ const JOBS: &[Job] = &[
     Job { name: "accounts.purge", run: |state, now| Box::pin(purge_accounts(state, now)) },
     Job { name: "accounts.purge_people", run: |state, now| Box::pin(purge_people(state, now)) },
     Job { name: "auth.purge_tokens", run: |state, now| Box::pin(purge_tokens(state, now)) },
+    Job { name: "auth.purge_attempts", run: |state, now| Box::pin(purge_attempts(state, now)) },
     Job { name: "auth.purge_sessions", run: |state, now| Box::pin(purge_sessions(state, now)) },
     Job { name: "mail.purge", run: |state, now| Box::pin(purge_mail(state, now)) },
     Job { name: "sites.purge", run: |state, now| Box::pin(purge_sites(state, now)) },
@@ -68,6 +69,10 @@ async fn purge_people(state: AppState, now: Timestamp) -> Result<(), String> {
 
 async fn purge_tokens(state: AppState, now: Timestamp) -> Result<(), String> {
     auth::recovery::service::purge(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
+}
+
+async fn purge_attempts(state: AppState, now: Timestamp) -> Result<(), String> {
+    auth::attempts::service::purge(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn purge_sessions(state: AppState, now: Timestamp) -> Result<(), String> {

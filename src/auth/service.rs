@@ -65,6 +65,9 @@ pub enum LoginError {
     /// No such user, wrong password, or one who may not log in: all alike.
     #[error("invalid credentials")]
     InvalidCredentials,
+    /// He has failed too often to try again before so many seconds are over.
+    #[error("too many failed attempts; the next one in {0} s")]
+    TooSoon(u32),
     /// He has a second factor and showed no code.
     #[error("the second factor is missing")]
     CodeMissing,
@@ -83,6 +86,20 @@ pub enum LoginError {
     /// The session was not started.
     #[error(transparent)]
     Session(#[from] SessionError),
+}
+
+impl LoginError {
+    /// Whether somebody guessed wrong: what is counted against him.
+    pub fn is_wrong_guess(&self) -> bool {
+        match self {
+            LoginError::InvalidCredentials | LoginError::CodeWrong | LoginError::Changed => true,
+            LoginError::TooSoon(_)
+            | LoginError::CodeMissing
+            | LoginError::SecondFactor(_)
+            | LoginError::Hashing(_)
+            | LoginError::Session(_) => false,
+        }
+    }
 }
 
 impl From<StoreError> for LoginError {

@@ -255,6 +255,9 @@ pub async fn anonymise_users(connection: &mut PgConnection, account: AccountId, 
     sqlx::query!("delete from second_factors where user_id in (select user_id from users where account_id = $1)", account.0)
         .execute(&mut *connection)
         .await?;
+    sqlx::query!("delete from known_addresses where user_id in (select user_id from users where account_id = $1)", account.0)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query!("delete from one_time_tokens where user_id in (select user_id from users where account_id = $1)", account.0)
         .execute(&mut *connection)
         .await?;

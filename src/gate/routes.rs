@@ -8,6 +8,10 @@ use crate::{
     accounts::{invitations::rules::Acceptance, registration::Registration},
     audit::model::Origin,
     auth::{
+        attempts::{
+            self,
+            model::{Attempt, Standing},
+        },
         mfa::model::SecondCode,
         model::{Device, Email, Line, Password, Stay, Visit},
         passwords::NewPassword,
@@ -160,10 +164,11 @@ async fn log_in(
     headers: HeaderMap,
     Body(form): Body<LogIn>,
 ) -> Outcome<Answer> {
-    count_address(&state, &form.email, now)?;
+    let attempt = attempt(&origin, &form.email);
+    count_attempt(&state, &attempt, &form.email, now).await?;
     let stay = if form.remember_me.unwrap_or(false) { Stay::Remembered } else { Stay::Usual };
     let visit = Visit { stay, device: device(&origin, &headers) };
-    let login = Login { email: form.email, password: form.password, code: form.code, visit };
+    let login = Login { email: form.email, password: form.password, code: form.code, visit, attempt };
     Ok(Answer::ok(service::log_in(state.desk(), &login, now).await?).without_cookies())
 }
 
@@ -206,6 +211,21 @@ fn count_address(state: &AppState, email: &Email, now: Timestamp) -> Outcome<()>
     if verdict.retry_after.is_some() { Err(too_fast(Scope::AuthStrict, &verdict, now)) } else { Ok(()) }
 }
 
+/// The same for an attempt to log in, but where somebody has logged in before, he has a bucket of his own: nobody who tries
+/// his e-mail address elsewhere empties it.
+async fn count_attempt(state: &AppState, attempt: &Attempt, email: &Email, now: Timestamp) -> Outcome<()> {
+    let key = match attempts::service::standing(&state.pool, attempt, now).await? {
+        Standing::Known => Key::email(&format!("{:?}", attempt.pair)),
+        Standing::Stranger => Key::email(email.as_str()),
+    };
+    let verdict = state.throttle.check(Scope::AuthStrict, 1, key);
+    if verdict.retry_after.is_some() { Err(too_fast(Scope::AuthStrict, &verdict, now)) } else { Ok(()) }
+}
+
+fn attempt(origin: &Origin, email: &Email) -> Attempt {
+    attempts::rules::attempt(origin.client_address.as_deref().unwrap_or(""), email)
+}
+
 fn device(origin: &Origin, headers: &HeaderMap) -> Device {
     let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("");
     Device::new(origin.client_address.as_deref(), user_agent)
@@ -229,8 +249,9 @@ crate::request_body! { Ignored:
     (status = 409, body = ErrorBody, description = "not_restorable, email_taken"),
 ))]
 async fn restore(State(state): State<AppState>, Now(now): Now, Source(origin): Source, Body(body): Body<RestoreBody>) -> Outcome<Answer> {
-    count_address(&state, &body.email, now)?;
-    service::restore(state.desk(), (&body.email, &body.password), &origin, now).await?;
+    let attempt = attempt(&origin, &body.email);
+    count_attempt(&state, &attempt, &body.email, now).await?;
+    service::restore(state.desk(), (&body.email, &body.password, &attempt), &origin, now).await?;
     Ok(Answer::ok(Restored { restored: true }).message("The account is back; sign in."))
 }
 

@@ -15,6 +15,12 @@ crate::words! {
         SessionReused = "session_reused",
         /// His password is another one now.
         PasswordChanged = "password_changed",
+        /// He is to prove the address that is to become his.
+        ChangeEmail = "change_email",
+        /// Somebody who knows his password wants another address for him.
+        EmailChanging = "email_changing",
+        /// His address is another one now.
+        EmailChanged = "email_changed",
         /// His second factor was switched on or off.
         SecondFactor = "second_factor",
     }

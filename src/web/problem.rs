@@ -13,6 +13,7 @@ use crate::{
         service::RegistrationError,
     },
     auth::{
+        addresses::service::AddressError,
         mfa::service::MfaError,
         passwords::{PASSWORD_CHARS_MAX, PasswordFault},
         recovery::service::RecoveryError,
@@ -418,6 +419,10 @@ impl From<LoginError> for Problem {
             LoginError::InvalidCredentials | LoginError::Changed => {
                 Self::unauthenticated("invalid_credentials", "Email or password is wrong; try again or reset the password.")
             }
+            LoginError::TooSoon(seconds) => {
+                let sentence = format!("Too many failed attempts; try again in {seconds} s.");
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "throttled", sentence).header(header::RETRY_AFTER, HeaderValue::from(seconds))
+            }
             LoginError::CodeMissing => {
                 Self::unauthenticated("mfa_required", "Enter the code of your authenticator app, or a recovery code, as well.")
             }
@@ -623,6 +628,19 @@ impl From<MfaError> for Problem {
             MfaError::Sealed(error) => Self::internal(&format!("a second factor: {error}")),
             MfaError::Hashing(error) => error.into(),
             MfaError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AddressError> for Problem {
+    fn from(error: AddressError) -> Self {
+        match error {
+            AddressError::WrongPassword => Self::invalid_field("password", "This is not your present password."),
+            AddressError::Same => Self::invalid_field("new_email", "This is your address already."),
+            AddressError::Invalid => RecoveryError::Invalid.into(),
+            AddressError::Taken => Self::conflict("email_taken", "Another user has this address by now; yours stays as it is."),
+            AddressError::Hashing(error) => error.into(),
+            AddressError::Store(error) => error.into(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The API as its clients see it: every test talks to the production router, on a database of its own.
 
 mod accounts;
+mod addresses;
+mod attempts;
 mod auth;
 mod billing;
 mod credits;

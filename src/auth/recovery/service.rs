@@ -176,7 +176,8 @@ pub async fn purge(pool: &PgPool, now: Timestamp) -> Result<u64, StoreError> {
     store::delete_expired(pool, now, PURGED_MAX).await
 }
 
-async fn issue_in(
+/// Writes a token down in the caller's transaction, and gives it to be mailed.
+pub(in crate::auth) async fn issue_in(
     connection: &mut PgConnection,
     (user, email): (Option<UserId>, &str),
     purpose: Purpose,
