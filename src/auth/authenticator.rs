@@ -152,6 +152,10 @@ impl Authenticator {
     }
 
     /// Compares a password with what is stored, if anything is. Takes its time in either case.
+    ///
+    /// A hash of the old system takes longer than ours: until its user has logged in once, which replaces it, a patient
+    /// observer can tell that he is one of those who were imported. To make everybody wait as long would give each wrong
+    /// password the cost of the dearest.
     pub async fn compare(&self, password: &Password, stored: Option<&str>) -> Result<Match, HashingError> {
         let stored = stored.filter(|stored| passwords::can_match(stored));
         let (password, cost) = (password.clone(), self.cost);

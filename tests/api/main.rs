@@ -23,4 +23,5 @@ mod support;
 mod system;
 mod tenants;
 mod throttle;
+mod timing;
 mod trust;

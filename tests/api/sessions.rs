@@ -164,8 +164,13 @@ async fn change(app: &TestApp, what: &str, (ana, ben, staff): (&Session, &Sessio
 }
 
 async fn ask(instance: &App, session: &Session) -> Reply {
-    // Creating a site needs an editor in an account that may act: every change shows.
-    request_to(instance, Method::POST, "/api/v1/auth/sites/").bearer(&session.access).json(json!({ "name": "Blog" })).send().await
+    // Both need an editor in an account that may act: every change shows. Spending is the one that remembers sessions.
+    let spend = json!({ "operation": "clustering", "quantity": 1 });
+    let spend = request_to(instance, Method::POST, "/api/v1/billing/credits/deduct/").bearer(&session.access).json(spend).send().await;
+    let site = request_to(instance, Method::POST, "/api/v1/auth/sites/").bearer(&session.access).json(json!({ "name": "Blog" }));
+    let site = site.send().await;
+    assert_eq!((spend.status, &spend.body["code"]), (site.status, &site.body["code"]), "{} {}", spend.text, site.text);
+    site
 }
 
 #[tokio::test]
