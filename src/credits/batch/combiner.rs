@@ -10,11 +10,14 @@ use crate::{
         service::{CreditError, Spent},
     },
     db::StoreError,
-    ids::AccountId,
+    ids::{AccountId, SessionId},
 };
 use chrono::TimeDelta;
 use sqlx::{PgConnection, postgres::PgConnectOptions};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// Spends in one commit at the most; more gain nothing.
@@ -106,14 +109,8 @@ impl Shard {
         let mut outcomes: Vec<Outcome> = Vec::new();
         outcomes.resize_with(batch.len(), || None);
         self.doubtful.clear();
-        match self.fast(batch, &mut outcomes).await {
-            // Nothing of them was written, for whatever reason: the gate has to say why.
-            Ok(()) => batch
-                .iter()
-                .zip(&mut outcomes)
-                .filter(|(wanted, outcome)| wanted.witness.is_some() && outcome.is_none())
-                .for_each(|(_, outcome)| *outcome = Some(Err(CreditError::Unproven))),
-            Err(error) => self.lost(&error),
+        if let Err(error) = self.fast(batch, &mut outcomes).await {
+            self.lost(&error);
         }
         for _ in 0..TRIES_MAX {
             let open = open_places(&outcomes);
@@ -174,6 +171,8 @@ impl Shard {
         accounts.sort_unstable();
         accounts.dedup();
         let locked = store::lock_balances(&mut tx, &accounts, grace, now).await?;
+        let witnesses = places.iter().filter_map(|(_, wanted)| Some((wanted.account, wanted.witness?))).collect::<Vec<_>>();
+        let strangers = if witnesses.is_empty() { HashSet::new() } else { store::list_strangers(&mut tx, &witnesses, now).await? };
         let prices = store::list_prices(&mut tx).await?;
         let known = known_keys(&mut tx, &places).await?;
         let found = written_after_all(&mut tx, &doubts, &places).await?;
@@ -182,8 +181,7 @@ impl Shard {
             let early = found
                 .get(&place)
                 .map(|entry| Ok(Spent::New(entry.clone())))
-                .or_else(|| wanted.witness.map(|_| Err(CreditError::Unproven)))
-                .or_else(|| early_outcome(wanted, locked.get(&wanted.account), &known));
+                .or_else(|| early_outcome(wanted, locked.get(&wanted.account), &known, &strangers));
             match (early, outcomes.get_mut(place)) {
                 (Some(early), Some(outcome)) => *outcome = Some(early),
                 (None, _) => later.push((place, wanted)),
@@ -289,20 +287,28 @@ async fn written_after_all(
     Ok(found)
 }
 
-/// What can be answered before anything is decided: a replay, a reused key, an account that may not spend.
+/// What can be answered before anything is decided: a replay, a reused key, an account that may not spend. Who came with a
+/// witness that is not borne out, or for an account that may not spend, is sent to the gate, which says why.
 fn early_outcome(
     wanted: &Wanted,
     locked: Option<&store::LockedAccount>,
     known: &HashMap<(AccountId, String), KnownKey>,
+    strangers: &HashSet<(AccountId, SessionId)>,
 ) -> Option<Result<Spent, CreditError>> {
-    let Some(locked) = locked else { return Some(Err(CreditError::NoBalance)) };
+    let may_spend = locked.is_some_and(|locked| locked.may_spend);
+    if wanted.witness.is_some_and(|witness| !may_spend || strangers.contains(&(wanted.account, witness.session))) {
+        return Some(Err(CreditError::Unproven));
+    }
+    if locked.is_none() {
+        return Some(Err(CreditError::NoBalance));
+    }
     if let Some(keyed) = &wanted.key
         && let Some(first) = known.get(&(wanted.account, keyed.key.clone()))
     {
         let is_same = crate::secrets::same(&first.input_hash, &keyed.input_hash);
         return Some(if is_same { Ok(Spent::Replayed(first.transaction.clone())) } else { Err(CreditError::KeyReused) });
     }
-    (!locked.may_spend).then_some(Err(CreditError::NotAdmitted))
+    (!may_spend).then_some(Err(CreditError::NotAdmitted))
 }
 
 /// Writes down the outcomes of those accounts whose decisions are committed, or were decided under their lock.
