@@ -2,7 +2,7 @@
 //!
 //! AES-256-GCM. The key is derived (HKDF-SHA-256) from the secret that signs tokens, so that there is one secret to keep and
 //! to rotate; what a previous secret sealed is still opened while that one is configured. Once it is forgotten, mails that
-//! still wait are given up, and second factors must be reset by staff: keep it until both are through (README).
+//! still wait are given up, and second factors of users who did not log in meanwhile are reset by staff (.env.example).
 
 use crate::secrets;
 use aws_lc_rs::{
