@@ -60,6 +60,7 @@ fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
         )
         .merge(signed_in(auth::addresses::routes::asking(), Limit::of(Scope::AuthStrict), state))
         .merge(signed_in(auth::mfa::routes::own(), Limit::of(Scope::AuthStrict), state))
+        .merge(signed_in(auth::mfa::routes::reading(), auth_limit, state))
         .merge(signed_in(auth::mfa::routes::administration(), Limit::BILLING_ADMIN, state))
         .merge(signed_in(auth::recovery::routes::resending(), Limit::of(Scope::AuthStrict), state))
         .merge(signed_in(accounts::people::routes::reading(), Limit::CONTENT, state))

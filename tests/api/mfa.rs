@@ -93,6 +93,24 @@ async fn a_second_factor_is_asked_for_once_a_code_has_proven_it_and_not_before()
 }
 
 #[tokio::test]
+async fn everybody_sees_whether_his_second_factor_is_on_and_how_many_recovery_codes_are_left() {
+    let app = TestApp::start().await;
+    let ana = app.register("ana@example.com").await;
+    let show = async || app.get("/api/v1/auth/mfa/").bearer(&ana.access).send().await.expect(200).data().clone();
+
+    let before = show().await;
+    enroll(&app, &ana).await;
+    let enrolled = show().await;
+    let (_, codes) = activate(&app, &ana).await;
+    log_in(&app, &ana.email, Some(&codes[0])).await.expect(200);
+    let after = show().await;
+
+    let off = json!({ "is_active": false, "activated_at": null, "recovery_codes_left": 0 });
+    assert_eq!((&before, &enrolled), (&off, &off));
+    assert_eq!(after, json!({ "is_active": true, "activated_at": "2026-03-01T00:00:00Z", "recovery_codes_left": 9 }));
+}
+
+#[tokio::test]
 async fn a_wrong_code_opens_nothing_and_without_the_password_nobody_hears_of_a_second_factor() {
     let app = TestApp::start().await;
     let ana = app.register("ana@example.com").await;

@@ -4,6 +4,7 @@ use crate::{
     auth::model::Email,
     ids::{AccountId, UserId},
 };
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::ToSchema;
@@ -37,6 +38,17 @@ pub struct SecondFactor {
     pub is_active: bool,
     /// The newest step whose code was used.
     pub last_step: i64,
+}
+
+/// A second factor, as its owner sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FactorView {
+    /// Whether it is asked for at the login.
+    pub is_active: bool,
+    /// Since when.
+    pub activated_at: Option<DateTime<Utc>>,
+    /// Recovery codes that were not used.
+    pub recovery_codes_left: i64,
 }
 
 /// Somebody who is signed in and means to change his second factor.

@@ -1,8 +1,9 @@
 //! HTTP of second factors.
 
 use super::{
-    model::{Asker, Enrollment, RecoveryCodes, SecondCode},
+    model::{Asker, Enrollment, FactorView, RecoveryCodes, SecondCode},
     service::{self, MfaError},
+    store,
 };
 use crate::{
     auth::model::{Email, Password},
@@ -21,6 +22,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 /// One's own second factor; codes are guessed strictly slowly.
 pub fn own() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(enroll)).routes(routes!(activate)).routes(routes!(disable)).routes(routes!(renew_recovery_codes))
+}
+
+/// How one's own stands.
+pub fn reading() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(show))
 }
 
 /// Another's, for developers.
@@ -66,6 +72,16 @@ fn asker(SignedIn(person): &SignedIn) -> Outcome<Asker> {
     // A stored address that can't be read would be ours to mend; nobody logs in with one.
     let email = Email::parse(&person.user.email).map_err(|_| Problem::internal("a stored address can't be read"))?;
     Ok(Asker { user: person.user.id, email, account: person.home })
+}
+
+/// Whether your second factor is on, and how many recovery codes you have left.
+#[utoipa::path(get, path = "/auth/mfa", tag = "auth", security(("bearer" = [])), responses(
+    (status = 200, body = Envelope<FactorView>),
+    (status = 401, body = ErrorBody, description = "authentication_required, token_invalid, token_expired, token_revoked"),
+    (status = 403, body = ErrorBody, description = "session_not_allowed, site_key_not_allowed"),
+))]
+async fn show(State(state): State<AppState>, SignedIn(person): SignedIn) -> Outcome<Answer> {
+    Ok(Answer::ok(store::find_view(&state.pool, person.user.id).await?.unwrap_or_default()))
 }
 
 /// Get a secret for your authenticator app. It is not asked for before you have activated it.

@@ -1,8 +1,8 @@
 //! SQL of second factors and recovery codes. Whoever judges a code has the factor's row locked.
 
-use super::model::SecondFactor;
+use super::model::{FactorView, SecondFactor};
 use crate::{clock::Timestamp, db::StoreError, ids::UserId};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 /// Locks a user's second factor.
 pub async fn lock_factor(connection: &mut PgConnection, user: UserId) -> Result<Option<SecondFactor>, StoreError> {
@@ -17,6 +17,21 @@ pub async fn lock_factor(connection: &mut PgConnection, user: UserId) -> Result<
         user.0,
     );
     Ok(factor.fetch_optional(connection).await?)
+}
+
+/// What a user sees of his active second factor.
+pub async fn find_view(pool: &PgPool, user: UserId) -> Result<Option<FactorView>, StoreError> {
+    let view = sqlx::query_as!(
+        FactorView,
+        r#"
+        select true as "is_active!", f.activated_at,
+               (select count(*) from recovery_codes r where r.user_id = f.user_id and r.used_at is null) as "recovery_codes_left!"
+        from second_factors f
+        where f.user_id = $1 and f.activated_at is not null
+        "#,
+        user.0,
+    );
+    Ok(view.fetch_optional(pool).await?)
 }
 
 /// Writes a new secret, which is not asked for yet, in the place of one that never was. Gives false where one is active.
