@@ -56,6 +56,8 @@ pub struct Person {
     pub is_system_account: bool,
     /// The account that he belongs to; a developer may act in another.
     pub home: Option<AccountId>,
+    /// A developer without a second factor. Where configuration asks for one, he may do no more than set it up.
+    pub must_enroll: bool,
 }
 
 impl Person {

@@ -20,8 +20,10 @@ use crate::{
         service::record_in,
     },
     auth::{
+        attempts::{self, model::Attempt},
+        mfa::model::SecondCode,
         model::{Device, Email, Opened, Password, Role, Visit},
-        service::{Desk, LoginError, Proof, log_in_in, prove, prove_deleted},
+        service::{Desk, Entrance, LoginError, Proof, log_in_in, prove, prove_deleted},
     },
     clock::Timestamp,
     db::{self, StoreError, Tx},
@@ -143,26 +145,58 @@ pub struct Login {
     pub email: Email,
     /// How he proves it.
     pub password: Password,
+    /// A code, where he has a second factor.
+    pub code: Option<SecondCode>,
     /// What his session is to be like.
     pub visit: Visit,
+    /// What it counts as when it fails.
+    pub attempt: Attempt,
 }
 
-/// Compares address and password and lets him in, whatever his account's state: he must be able to pay what he owes.
+/// Compares address and password and lets him in, whatever his account's state: he must be able to pay what he owes. Who has
+/// failed too often waits first.
 pub async fn log_in(desk: Desk<'_>, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
+    begin(desk, &login.attempt, now).await?;
+    let done = try_log_in(desk, login, now).await;
+    if done.as_ref().is_err_and(|error| !error.is_wrong_guess()) {
+        take_back(desk, &login.attempt, now).await?;
+    }
+    done
+}
+
+/// Lets an attempt begin, unless it has to wait.
+async fn begin(desk: Desk<'_>, attempt: &Attempt, now: Timestamp) -> Result<(), LoginError> {
+    if desk.config.throttle_disabled {
+        return Ok(());
+    }
+    attempts::service::begin(desk.pool, attempt, now).await?.map_or(Ok(()), |seconds| Err(LoginError::TooSoon(seconds)))
+}
+
+/// Takes an attempt back that was no wrong guess.
+async fn take_back(desk: Desk<'_>, attempt: &Attempt, now: Timestamp) -> Result<(), LoginError> {
+    if desk.config.throttle_disabled {
+        return Ok(());
+    }
+    Ok(attempts::service::withdraw(desk.pool, attempt, now).await?)
+}
+
+async fn try_log_in(desk: Desk<'_>, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
     let proof = prove(desk, &login.email, &login.password).await?;
-    match enter(desk, &proof, &login.visit, now).await {
+    match enter(desk, &proof, login, now).await {
         // Of several logins at once only the first replaces an old hash; the others compare once more.
-        Err(LoginError::Changed) => enter(desk, &prove(desk, &login.email, &login.password).await?, &login.visit, now).await,
+        Err(LoginError::Changed) => enter(desk, &prove(desk, &login.email, &login.password).await?, login, now).await,
         done => done,
     }
 }
 
-async fn enter(desk: Desk<'_>, proof: &Proof, visit: &Visit, now: Timestamp) -> Result<Welcome, LoginError> {
+async fn enter(desk: Desk<'_>, proof: &Proof, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
     db::retried(|| async move {
         let mut tx = db::begin(desk.pool).await?;
-        let opened = log_in_in(&mut tx, desk.authenticator, proof, visit, now).await?;
+        let entrance = Entrance { proof, code: login.code.as_ref(), visit: &login.visit };
+        let opened = log_in_in(&mut tx, desk.authenticator, entrance, now).await?;
         // Nobody is found behind a deleted account: like an unknown user, and the session is rolled back.
         let user = find_user(&mut tx, desk, &opened, now).await?.ok_or(LoginError::InvalidCredentials)?;
+        attempts::service::succeed_in(&mut tx, &login.attempt, opened.user, now).await?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(Welcome { user, tokens: opened.tokens, intended_plan: None })
     })
@@ -199,9 +233,19 @@ pub enum RestoreError {
 }
 
 /// Takes a deleted account back (H). By address and password, because no token of a deleted account opens anything.
-pub async fn restore(desk: Desk<'_>, (email, password): (&Email, &Password), origin: &Origin, now: Timestamp) -> Result<(), RestoreError> {
+pub async fn restore(
+    desk: Desk<'_>,
+    (email, password, attempt): (&Email, &Password, &Attempt),
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), RestoreError> {
+    begin(desk, attempt, now).await?;
     // Its people went with the account, so they are looked for among the deleted.
-    let holder = prove_deleted(desk, email, password).await?.ok_or(AccountError::NotFound)?;
+    let proven = prove_deleted(desk, email, password).await;
+    if !proven.as_ref().is_err_and(LoginError::is_wrong_guess) {
+        take_back(desk, attempt, now).await?;
+    }
+    let holder = proven?.ok_or(AccountError::NotFound)?;
     let account = holder.account.filter(|_| holder.role.includes(Role::Owner)).ok_or(RestoreError::NotOwner)?;
     let origin = Origin { actor: format!("user:{}", holder.user), ..origin.clone() };
     Ok(life::restore(desk.pool, account, &origin, now).await?)

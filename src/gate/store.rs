@@ -158,6 +158,7 @@ pub async fn find_person(
         r#"
         select u.user_id as "user_id: UserId", u.email, u.username, u.first_name, u.last_name, u.role as "role: Role", u.is_superuser, u.account_id as "home: AccountId",
                u.email_verified_at is not null as "email_verified!",
+               u.role = 'developer' and not exists (select from second_factors f where f.user_id = u.user_id and f.activated_at is not null) as "must_enroll!",
                a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
                b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?",
@@ -205,6 +206,7 @@ pub async fn find_person(
             },
             is_system_account,
             home: row.home,
+            must_enroll: row.must_enroll,
         }
     }))
 }

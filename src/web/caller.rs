@@ -2,6 +2,7 @@
 //! owners. All of them read what the pipeline left; on a route that stands behind no door they answer 500.
 
 use super::{
+    identity::not_enrolled,
     pipeline::{ClientAddress, RequestId, RequestTime},
     problem::Problem,
 };
@@ -167,6 +168,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Operator {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
         match caller.person()? {
+            person if person.must_enroll => Err(not_enrolled()),
             person if person.is_billing_admin() => Ok(Operator(person.clone())),
             _ => Err(Problem::forbidden("billing_admin_required", "Only the platform's billing admins may do this.")),
         }
@@ -183,6 +185,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Developer {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
         match caller.person()? {
+            person if person.must_enroll => Err(not_enrolled()),
             person if person.user.role == Role::Developer => Ok(Developer(person.clone())),
             _ => Err(Problem::forbidden("developer_required", "Only the platform's developers may do this.")),
         }

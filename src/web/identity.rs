@@ -35,6 +35,7 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
             let person = prove(state, ticket, claims.account_id, now).await?;
             match named {
                 Some(_) if person.user.role != Role::Developer => Err(not_staff()),
+                Some(_) if person.must_enroll => Err(not_enrolled()),
                 Some(account) if account.is_none() || person.user.account.is_none() => Err(Problem::not_found()),
                 Some(_) | None => Ok(Principal::Person(Box::new(person))),
             }
@@ -55,7 +56,9 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
 /// another is stale.
 pub(super) async fn prove(state: &AppState, ticket: Ticket, home: Option<AccountId>, now: Timestamp) -> Outcome<Person> {
     let person = gate::store::find_person(&state.pool, ticket, crate::period::days(state.config.grace_days), now).await?;
-    person.filter(|person| person.home == home).ok_or_else(|| TokenRefused::Revoked.into())
+    let mut person = person.filter(|person| person.home == home).ok_or(TokenRefused::Revoked)?;
+    person.must_enroll &= state.config.mfa_required_for_developers;
+    Ok(person)
 }
 
 /// A session that was let in before, by its token alone; nobody when anything about the request is out of the ordinary.
@@ -75,6 +78,11 @@ fn named_account(headers: &HeaderMap) -> Option<Option<AccountId>> {
     let number = values.next()?.to_str().ok().and_then(|text| text.trim().parse().ok());
     // Two names are none: which one was meant is not ours to guess.
     Some(number.filter(|_| values.next().is_none()).map(AccountId))
+}
+
+/// What a developer without a second factor is told where configuration asks for one.
+pub(super) fn not_enrolled() -> Problem {
+    Problem::forbidden("mfa_enrollment_required", "Set up your second factor first, at auth/mfa/enroll/.")
 }
 
 fn not_staff() -> Problem {

@@ -13,6 +13,8 @@ use crate::{
         service::RegistrationError,
     },
     auth::{
+        addresses::service::AddressError,
+        mfa::service::MfaError,
         passwords::{PASSWORD_CHARS_MAX, PasswordFault},
         recovery::service::RecoveryError,
         service::{HashingError, LoginError, NotSigned, PasswordChangeError, SessionError, TokenRefused},
@@ -428,6 +430,17 @@ impl From<LoginError> for Problem {
             LoginError::InvalidCredentials | LoginError::Changed => {
                 Self::unauthenticated("invalid_credentials", "Email or password is wrong; try again or reset the password.")
             }
+            LoginError::TooSoon(seconds) => {
+                let sentence = format!("Too many failed attempts; try again in {seconds} s.");
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "throttled", sentence).header(header::RETRY_AFTER, HeaderValue::from(seconds))
+            }
+            LoginError::CodeMissing => {
+                Self::unauthenticated("mfa_required", "Enter the code of your authenticator app, or a recovery code, as well.")
+            }
+            LoginError::CodeWrong => {
+                Self::unauthenticated("mfa_invalid", "This code is wrong or was used; wait for the next one and try again.")
+            }
+            LoginError::SecondFactor(error) => error.into(),
             LoginError::Hashing(error) => error.into(),
             LoginError::Session(error) => error.into(),
         }
@@ -620,6 +633,34 @@ impl From<PriceError> for Problem {
         match error {
             PriceError::InThePast => Self::invalid_field("effective_from", "Give an instant that is not over: the past keeps its price."),
             PriceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<MfaError> for Problem {
+    fn from(error: MfaError) -> Self {
+        match error {
+            MfaError::WrongPassword => Self::invalid_field("password", "This is not your present password."),
+            MfaError::WrongCode => Self::invalid_field("code", "This code is wrong or was used; wait for the next one."),
+            MfaError::AlreadyActive => Self::conflict("mfa_already_active", "Your second factor is on; switch it off first."),
+            MfaError::NotActive => Self::conflict("mfa_not_active", "There is no second factor; enroll and activate one first."),
+            MfaError::UnknownUser => Self::not_found(),
+            MfaError::Sealed(error) => Self::internal(&format!("a second factor: {error}")),
+            MfaError::Hashing(error) => error.into(),
+            MfaError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AddressError> for Problem {
+    fn from(error: AddressError) -> Self {
+        match error {
+            AddressError::WrongPassword => Self::invalid_field("password", "This is not your present password."),
+            AddressError::Same => Self::invalid_field("new_email", "This is your address already."),
+            AddressError::Invalid => RecoveryError::Invalid.into(),
+            AddressError::Taken => Self::conflict("email_taken", "Another user has this address by now; yours stays as it is."),
+            AddressError::Hashing(error) => error.into(),
+            AddressError::Store(error) => error.into(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The API as its clients see it: every test talks to the production router, on a database of its own.
 
 mod accounts;
+mod addresses;
+mod attempts;
 mod auth;
 mod billing;
 mod credits;
@@ -10,6 +12,7 @@ mod hostile;
 mod invitations;
 mod lots;
 mod mail;
+mod mfa;
 mod notices;
 mod people;
 mod plans;
@@ -17,10 +20,12 @@ mod prices;
 mod races;
 mod registration;
 mod roles;
+mod sessions;
 mod shell;
 mod sites;
 mod support;
 mod system;
 mod tenants;
 mod throttle;
+mod timing;
 mod trust;
