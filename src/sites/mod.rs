@@ -7,4 +7,6 @@ pub mod service;
 pub mod store;
 
 pub mod access;
+pub mod industries;
 pub mod keys;
+pub mod sectors;

@@ -1,5 +1,6 @@
 //! A site, who sees it, and who changes it.
 
+use super::industries::model::{IndustryWord, Named};
 use crate::{
     audit::model::Origin,
     ids::{AccountId, SiteId, Slug, UserId},
@@ -27,6 +28,11 @@ pub struct Site {
     pub url: Option<String>,
     /// Whether its key opens anything.
     pub is_active: bool,
+    /// What it is about, if its owner has said.
+    pub industry: Option<IndustryWord>,
+    /// How many sectors it covers; `sectors/` lists them.
+    #[schema(example = 3)]
+    pub sectors_count: i64,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -77,6 +83,8 @@ pub struct Draft {
     pub slug: Option<Slug>,
     /// Its home address.
     pub url: HomeUrl,
+    /// What it is about.
+    pub industry: Option<Named>,
 }
 
 /// What to change of a site; what is unset stays.
@@ -88,6 +96,8 @@ pub struct SiteEdit {
     pub url: Option<HomeUrl>,
     /// On or off.
     pub is_active: Option<bool>,
+    /// About something else, or about nothing in particular.
+    pub industry: Option<Option<Named>>,
 }
 
 /// A site's home address, or none: null and an empty text both mean that it has none.

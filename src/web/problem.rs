@@ -26,7 +26,7 @@ use crate::{
     },
     idempotency::service::KeyError,
     plans::{rules::EditRefused, service::PlanError},
-    sites::{rules::LimitReached, service::SiteError},
+    sites::{rules::LimitReached, sectors::rules::SectorLimitReached, service::SiteError},
     system::service::NotReady,
 };
 use axum::{
@@ -503,6 +503,15 @@ impl From<SiteError> for Problem {
             SiteError::SlugTaken => Self::invalid_field("slug", "Another site of this account has this slug; choose another."),
             SiteError::SlugTakenMeanwhile => {
                 Self::conflict("slug_taken", "Another site has this site's slug by now; delete that one first.")
+            }
+            SiteError::UnknownIndustry => Self::invalid_field("industry", "There is no such industry; see auth/industries/."),
+            SiteError::UnknownSector => {
+                Self::invalid_field("sector", "The site's industry has no such sector; see auth/industries/, or send a name of your own.")
+            }
+            SiteError::SectorTaken => Self::invalid_field("non_field_errors", "The site has this sector already."),
+            SiteError::SectorLimitReached(SectorLimitReached { limit, used }) => {
+                let sentence = format!("Your plan allows {limit} sector(s) per site and this one has {used}; delete one or choose a larger plan.");
+                Self::refused("sector_limit_reached", sentence).fact("limit", limit).fact("used", used)
             }
             SiteError::NobodyToSee => Self::invalid_field("user_ids", "Name editors and viewers of this account only."),
             SiteError::Store(error) => error.into(),

@@ -13,6 +13,7 @@ mod plans;
 mod races;
 mod registration;
 mod roles;
+mod sectors;
 mod shell;
 mod sites;
 mod support;

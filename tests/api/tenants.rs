@@ -41,6 +41,7 @@ async fn everything(app: &TestApp, tenant: &Tenant) -> String {
         "sites",
         "site_access",
         "site_keys",
+        "site_sectors",
         "invitations",
         "subscriptions",
         "subscription_periods",
