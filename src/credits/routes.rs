@@ -12,7 +12,7 @@ use crate::{
     request_body,
     state::AppState,
     web::{
-        caller::{Caller, Developer, Now, Source, Spender, Viewer},
+        caller::{Developer, Now, Reader, Source, Spender, Viewer},
         envelope::{Answer, Envelope},
         extract::{Body, Path, Query, Text},
         field::Instant,
@@ -46,8 +46,8 @@ pub fn spending() -> OpenApiRouter<AppState> {
 
 /// What is there to spend, and when it is reset.
 #[utoipa::path(get, path = "/billing/credits/balance", tag = "credits", responses((status = 200, body = Envelope<Balance>)), security(("bearer" = []), ("site_key" = [])))]
-async fn balance(caller: Caller) -> Outcome<Answer> {
-    let account = caller.account()?;
+async fn balance(reader: Reader) -> Outcome<Answer> {
+    let account = reader.account();
     let pools = account.pools;
     Ok(Answer::ok(Balance {
         credits: pools.total(),

@@ -1,7 +1,7 @@
 //! HTTP of the sites: seeing them and managing them; the bridge is the keys'.
 
 use super::{
-    access,
+    access, clones, events,
     industries::model::Named,
     keys,
     model::{Author, DeletedSite, Draft, HomeUrl, Sight, Site, SiteEdit},
@@ -12,7 +12,7 @@ use crate::{
     ids::{AccountId, SiteId, Slug},
     state::AppState,
     web::{
-        caller::{Admin, Editor, Member, Now, SiteKey, Source, Viewer},
+        caller::{Admin, Editor, Member, Now, Reader, Source},
         envelope::{Answer, Envelope},
         extract::{Body, Fields, FromFields, Path, Text, UnknownFields},
         field::Change,
@@ -35,6 +35,7 @@ pub fn reading() -> OpenApiRouter<AppState> {
         .merge(keys::routes::reading())
         .merge(access::routes::reading())
         .merge(sectors::routes::reading())
+        .merge(events::routes::reading())
 }
 
 /// Managing sites and keys, only while the account may act.
@@ -46,28 +47,32 @@ pub fn managing() -> OpenApiRouter<AppState> {
         .merge(keys::routes::managing())
         .merge(access::routes::managing())
         .merge(sectors::routes::managing())
+        .merge(clones::routes::managing())
 }
 
 /// What a plugin calls by its site's key.
 pub fn bridge() -> OpenApiRouter<AppState> {
-    keys::routes::bridge()
+    keys::routes::bridge().merge(events::routes::bridge())
 }
 
-/// Who looks: a person by his role, or a site by its key.
-struct Onlooker {
-    account: AccountId,
-    sight: Sight,
+/// Who looks: a person by his role, or a site by a key that may read.
+pub(super) struct Onlooker {
+    /// In which account.
+    pub account: AccountId,
+    /// At which of its sites.
+    pub sight: Sight,
 }
 
 impl FromRequestParts<AppState> for Onlooker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        if let Ok(SiteKey(site)) = SiteKey::from_request_parts(parts, state).await {
-            return Ok(Onlooker { account: site.account.id, sight: Sight::Only(site.site) });
-        }
-        let Viewer(member) = Viewer::from_request_parts(parts, state).await?;
-        Ok(Onlooker { account: member.account.id, sight: rules::sight_of(member.role, member.user) })
+        let reader = Reader::from_request_parts(parts, state).await?;
+        let sight = match &reader {
+            Reader::Site(site) => Sight::Only(site.site),
+            Reader::Member(member) => rules::sight_of(member.role, member.user),
+        };
+        Ok(Onlooker { account: reader.account().id, sight })
     }
 }
 

@@ -1,9 +1,10 @@
 //! Creates, changes, deletes and restores sites. Each change has its audit row.
 
 use super::{
+    clones,
     industries::{self, model::Named},
     keys,
-    model::{Author, DeletedSite, Draft, Sight, Site, SiteEdit},
+    model::{Author, DeletedSite, Draft, HomeUrl, Sight, Site, SiteEdit},
     rules::{self, LimitReached},
     sectors::{self, rules::SectorLimitReached},
     store,
@@ -13,11 +14,12 @@ use crate::{
     audit::{self, model::Entry},
     clock::Timestamp,
     db::{MayCollide, StoreError, begin, retried},
-    ids::{IndustryId, SiteId},
+    ids::{AccountId, IndustryId, SiteId},
     plans,
 };
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
+use std::pin::Pin;
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,9 @@ pub enum SiteError {
     /// The plan has room for no more sectors on this site.
     #[error(transparent)]
     SectorLimitReached(#[from] SectorLimitReached),
+    /// It was used from no other address that nobody has decided about.
+    #[error("there is no other address to decide about")]
+    NoUrlConflict,
     /// One who is to see it is no editor or viewer of the account.
     #[error("a user can't be given sight of it")]
     NobodyToSee,
@@ -97,6 +102,9 @@ pub async fn change(pool: &PgPool, author: &Author<'_>, site: SiteId, edit: &Sit
         if industry.is_some_and(|industry| industry != before.industry.as_ref().map(|industry| industry.id)) {
             // Its sectors were the other industry's; what they are called is still what the site covers.
             sectors::store::mark_own_names(&mut tx, author.account, site).await?;
+        }
+        if edit.url.as_ref().is_some_and(|url| url.0 != before.url) {
+            clones::store::delete_clones_at(&mut tx, author.account, site, edit.url.as_ref().and_then(HomeUrl::place).as_deref()).await?;
         }
         let after = store::get_site(&mut tx, author.account, site).await?;
         if facts(&before) == facts(&after) {
@@ -156,6 +164,14 @@ pub async fn purge_deleted(pool: &PgPool, limit: i64, now: Timestamp) -> Result<
         Ok(purged)
     })
     .await
+}
+
+/// Deletes for good all sites of an account that is purged, with keys, access, sectors and events. Joins the purge's transaction.
+pub fn go_with_account(
+    connection: &mut PgConnection,
+    account: AccountId,
+) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + '_>> {
+    Box::pin(store::delete_all(connection, account))
 }
 
 /// Locks the account, so that he who counts its sites counts alone. Before any site, as the order of locks wants it.

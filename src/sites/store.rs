@@ -1,6 +1,7 @@
 //! SQL of sites and of who sees them.
 
 use super::{
+    clones::model::UrlConflict,
     industries::model::IndustryWord,
     model::{DeletedSite, Sight, Site, SiteEdit},
 };
@@ -12,7 +13,7 @@ use crate::{
 use sqlx::{PgConnection, PgPool};
 
 /// A sight as two parameters that narrow a query: one site only, and one user's sites only.
-fn narrowing(sight: Sight) -> (Option<i64>, Option<i64>) {
+pub(super) fn narrowing(sight: Sight) -> (Option<i64>, Option<i64>) {
     match sight {
         Sight::All => (None, None),
         Sight::GrantedTo(user) => (None, Some(user.0)),
@@ -31,6 +32,8 @@ struct SiteRow {
     industry_slug: Option<String>,
     industry_name: Option<String>,
     sectors_count: i64,
+    clone_url: Option<String>,
+    clone_seen_at: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -46,6 +49,7 @@ impl From<SiteRow> for Site {
             is_active: row.is_active,
             industry: industry.map(|((id, slug), name)| IndustryWord { id, slug, name }),
             sectors_count: row.sectors_count,
+            url_conflict: row.clone_url.zip(row.clone_seen_at).map(|(url, seen_at)| UrlConflict { url, seen_at }),
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
@@ -63,9 +67,14 @@ macro_rules! seen_sites {
             select sites.site_id as "id: SiteId", sites.name, sites.slug, sites.url, sites.is_active,
                    industries.industry_id as "industry_id?: IndustryId", industries.slug as "industry_slug?", industries.name as "industry_name?",
                    (select count(*) from site_sectors s where s.account_id = sites.account_id and s.site_id = sites.site_id) as "sectors_count!",
-                   sites.created_at, sites.updated_at
+                   clone.url as "clone_url?", clone.seen_at as "clone_seen_at?", sites.created_at, sites.updated_at
             from sites
             left join industries on industries.industry_id = sites.industry_id
+            left join lateral (
+                select url, seen_at from site_clones c
+                where c.account_id = sites.account_id and c.site_id = sites.site_id and c.ignored_at is null
+                order by seen_at, place
+                limit 1) clone on true
             where sites.account_id = $1 and sites.deleted_at is null and ($2::bigint is null or sites.site_id = $2)
               and ($3::bigint is null or exists (
                     select 1 from site_access
@@ -292,7 +301,7 @@ pub async fn mark_restored(connection: &mut PgConnection, account: AccountId, si
     if done.rows_affected() == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound.into()) }
 }
 
-/// Deletes for good what can't be restored any more, at most `limit` sites; keys and access go with them. Of all
+/// Deletes for good what can't be restored any more, at most `limit` sites; what hangs on them goes with them. Of all
 /// accounts: the scheduler's. Leaves alone what another scheduler is deleting. Returns how many.
 pub async fn delete_overdue(connection: &mut PgConnection, limit: i64, now: Timestamp) -> Result<u64, StoreError> {
     let done = sqlx::query!(
@@ -311,4 +320,10 @@ pub async fn delete_overdue(connection: &mut PgConnection, limit: i64, now: Time
     .execute(connection)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Deletes all of an account's sites for good, living ones too; what hangs on them goes with them.
+pub async fn delete_all(connection: &mut PgConnection, account: AccountId) -> Result<(), StoreError> {
+    sqlx::query!("delete from sites where account_id = $1", account.0).execute(connection).await?;
+    Ok(())
 }

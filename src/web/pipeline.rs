@@ -10,7 +10,10 @@ use crate::{
     audit::model::Origin,
     clock::Timestamp,
     config::AppEnv,
-    gate::{self, model::Principal},
+    gate::{
+        self,
+        model::{Intent, Principal},
+    },
     state::AppState,
     throttle::model::{Key, Scope, Verdict},
 };
@@ -144,7 +147,7 @@ async fn witness(State(state): State<AppState>, request: Request, next: Next) ->
 async fn admit(State(_): State<AppState>, request: Request, next: Next) -> Response {
     match request.extensions().get::<Arc<Principal>>() {
         None => Problem::internal("route stands behind no door").into_response(),
-        Some(principal) => match gate::service::admit(principal) {
+        Some(principal) => match gate::service::admit(principal, intent_of(request.method())) {
             Ok(()) => next.run(request).await,
             Err(refused) => Problem::from(refused).into_response(),
         },
@@ -300,6 +303,10 @@ pub async fn dress(State(state): State<AppState>, mut request: Request, next: Ne
         default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
     response
+}
+
+fn intent_of(method: &Method) -> Intent {
+    if is_mutation(method) { Intent::Write } else { Intent::Read }
 }
 
 fn is_mutation(method: &Method) -> bool {

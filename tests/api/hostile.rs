@@ -25,7 +25,7 @@ const BATCH: u64 = 200;
 const BATCHES_AT_ONCE: usize = 6;
 
 /// What only succeeds with a token that comes by mail, or with the id of something that nobody here has made.
-const SELDOM_DONE: [&str; 11] = [
+const SELDOM_DONE: [&str; 12] = [
     "DELETE /api/v1/auth/invitations/{id}/",
     "DELETE /api/v1/auth/sessions/{id}/",
     "DELETE /api/v1/auth/sites/{id}/sectors/{sector_id}/",
@@ -35,6 +35,7 @@ const SELDOM_DONE: [&str; 11] = [
     "POST /api/v1/auth/invitations/accept/",
     "POST /api/v1/auth/password-reset/confirm/",
     "POST /api/v1/auth/sites/{id}/restore/",
+    "POST /api/v1/auth/sites/{id}/url-conflict/",
     "POST /api/v1/auth/users/{id}/restore/",
     "POST /api/v1/auth/verify-email/",
 ];

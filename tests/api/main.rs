@@ -3,6 +3,7 @@
 mod accounts;
 mod auth;
 mod billing;
+mod bridge;
 mod credits;
 mod doors;
 mod hostile;

@@ -42,6 +42,8 @@ async fn everything(app: &TestApp, tenant: &Tenant) -> String {
         "site_access",
         "site_keys",
         "site_sectors",
+        "site_clones",
+        "site_events",
         "invitations",
         "subscriptions",
         "subscription_periods",

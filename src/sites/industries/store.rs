@@ -42,20 +42,13 @@ pub async fn list_industries(pool: &PgPool, limit: i64, offset: i64) -> Result<(
 /// The number of an industry by its number or its word.
 pub async fn find_industry(executor: impl PgExecutor<'_>, named: &Named) -> Result<Option<IndustryId>, StoreError> {
     let (number, slug) = named.parts();
-    let id = sqlx::query_scalar!(
-        r#"select industry_id as "id: IndustryId" from industries where industry_id = $1 or slug = $2"#,
-        number,
-        slug
-    );
+    let id =
+        sqlx::query_scalar!(r#"select industry_id as "id: IndustryId" from industries where industry_id = $1 or slug = $2"#, number, slug);
     Ok(id.fetch_optional(executor).await?)
 }
 
 /// A sector of an industry by its number or its word.
-pub async fn find_sector(
-    executor: impl PgExecutor<'_>,
-    industry: IndustryId,
-    named: &Named,
-) -> Result<Option<IndustrySector>, StoreError> {
+pub async fn find_sector(executor: impl PgExecutor<'_>, industry: IndustryId, named: &Named) -> Result<Option<IndustrySector>, StoreError> {
     let (number, slug) = named.parts();
     let sector = sqlx::query_as!(
         IndustrySector,

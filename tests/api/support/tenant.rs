@@ -43,7 +43,8 @@ impl Tenant {
         let sites = [&site, &deleted].map(|site| site["id"].as_i64().expect("a number"));
         mine(Method::DELETE, &format!("auth/sites/{}/", sites[1])).send().await.expect(200);
         let key = mine(Method::POST, &format!("auth/sites/{}/api-key/", sites[0])).send().await.expect(201);
-        let sector = mine(Method::POST, &format!("auth/sites/{}/sectors/", sites[0])).json(json!({ "name": "Tea" })).send().await.expect(201);
+        let sector =
+            mine(Method::POST, &format!("auth/sites/{}/sectors/", sites[0])).json(json!({ "name": "Tea" })).send().await.expect(201);
         let invoice = mine(Method::POST, "account/upgrade/").json(json!({ "plan_slug": "starter" })).send().await.expect(201);
         let guest = json!({ "email": format!("guest-of-{email}"), "role": "viewer" });
         let invitation = mine(Method::POST, "auth/invitations/").json(guest).send().await.expect(201);
