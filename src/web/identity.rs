@@ -7,9 +7,11 @@ use super::{
 };
 use crate::{
     auth::{model::Role, service::TokenRefused},
+    clock::Timestamp,
     gate::{
         self,
-        model::{Principal, Ticket},
+        acquaintances::Acquaintance,
+        model::{Person, Principal, Ticket},
     },
     ids::AccountId,
     sites::model::HomeUrl,
@@ -33,9 +35,7 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
             let claims = state.authenticator.read_access(token, now)?;
             let named = named_account(&request.headers);
             let ticket = Ticket { session: claims.sid, user: claims.user_id, named: named.flatten() };
-            let person = gate::store::find_person(&state.pool, ticket, grace, now).await?;
-            // The token names an account too; one that was issued for another is stale.
-            let person = person.filter(|person| person.home == claims.account_id).ok_or_else(|| Problem::from(TokenRefused::Revoked))?;
+            let person = prove(state, ticket, claims.account_id, now).await?;
             match named {
                 Some(_) if person.user.role != Role::Developer => Err(not_staff()),
                 Some(account) if account.is_none() || person.user.account.is_none() => Err(Problem::not_found()),
@@ -57,6 +57,24 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
     }
 }
 
+/// The person behind a session that lives at `now`. `home` is the account that the token names: one that was issued for
+/// another is stale.
+pub(super) async fn prove(state: &AppState, ticket: Ticket, home: Option<AccountId>, now: Timestamp) -> Outcome<Person> {
+    let person = gate::store::find_person(&state.pool, ticket, crate::period::days(state.config.grace_days), now).await?;
+    person.filter(|person| person.home == home).ok_or_else(|| TokenRefused::Revoked.into())
+}
+
+/// A session that was let in before, by its token alone; nobody when anything about the request is out of the ordinary.
+pub(super) fn recognise(state: &AppState, headers: &HeaderMap, now: Timestamp) -> Option<Acquaintance> {
+    match credential(headers) {
+        Ok(Credential::Token(token)) if !headers.contains_key(NAMED_ACCOUNT) => {
+            let claims = state.authenticator.read_access(token, now).ok()?;
+            state.acquaintances.find(claims.sid, claims.user_id, claims.account_id)
+        }
+        Ok(_) | Err(_) => None,
+    }
+}
+
 /// The account that the request names, if it names one; `Some(None)` is a name that no account has.
 fn named_account(headers: &HeaderMap) -> Option<Option<AccountId>> {
     let mut values = headers.get_all(NAMED_ACCOUNT).iter();
@@ -70,7 +88,7 @@ fn home_url(request: &Parts) -> Outcome<HomeUrl> {
     let in_query =
         |uri: &Uri| form_urlencoded::parse(uri.query()?.as_bytes()).find(|(name, _)| name == "home_url").map(|(_, text)| text.into_owned());
     let text = match request.headers.get(HOME_URL) {
-        Some(value) => std::str::from_utf8(value.as_bytes()).ok().map(|text| HomeUrl::parse(text)),
+        Some(value) => std::str::from_utf8(value.as_bytes()).ok().map(HomeUrl::parse),
         None => Some(in_query(&request.uri).map_or(Ok(HomeUrl(None)), |text| HomeUrl::parse(&text))),
     };
     text.and_then(Result::ok)

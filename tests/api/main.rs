@@ -21,3 +21,4 @@ mod support;
 mod system;
 mod tenants;
 mod throttle;
+mod trust;
