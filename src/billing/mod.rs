@@ -4,6 +4,7 @@
 //! whoever sends it how often. `confirmation` stands on the floor of the services.
 
 pub mod confirmation;
+pub mod gifts;
 pub mod model;
 pub mod payments;
 pub mod routes;

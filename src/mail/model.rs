@@ -15,6 +15,10 @@ crate::words! {
         SessionReused = "session_reused",
         /// His password is another one now.
         PasswordChanged = "password_changed",
+        /// His account has few credits left.
+        CreditsLow = "credits_low",
+        /// His account has no credits left.
+        CreditsUsedUp = "credits_used_up",
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
         service::{HashingError, LoginError, NotSigned, PasswordChangeError, SessionError, TokenRefused},
     },
     billing::{rules::Unpayable, service::BillingError},
-    credits::{rules::MoveRefused, service::CreditError},
+    credits::{pricing::service::PriceError, refunds::rules::RefundRefused, rules::MoveRefused, service::CreditError},
     db::StoreError,
     gate::{
         rules::{Refusal, ScopeMissing},
@@ -326,11 +326,22 @@ impl From<CreditError> for Problem {
                     .fact("required", required)
                     .fact("available", available)
             }
-            CreditError::Refused(MoveRefused::OutOfRange) => {
+            CreditError::Refused(MoveRefused::OutOfRange) | CreditError::NotRefundable(RefundRefused::OutOfRange) => {
                 Self::refused("credits_out_of_range", "An account can hold at most 1,000,000,000,000 credits.")
             }
+            CreditError::TooManyLots => Self::refused(
+                "lot_limit_reached",
+                "This account has extra credits of too many different expiries; give these another's, or none.",
+            ),
             CreditError::KeyReused => KeyError::Reused.into(),
-            CreditError::NoBalance => Self::not_found(),
+            CreditError::NotRefundable(RefundRefused::NotADeduction) => {
+                Self::refused("not_refundable", "Only deductions can be refunded; adjust the credits instead.")
+            }
+            CreditError::NotRefundable(RefundRefused::TooMuch { refundable }) => {
+                let sentence = format!("Only {refundable} credits of this deduction are left to refund; ask for no more.");
+                Self::refused("refund_too_large", sentence).fact("refundable", refundable)
+            }
+            CreditError::NoBalance | CreditError::NoEntry => Self::not_found(),
             CreditError::NotAdmitted => Refusal::Suspended.into(),
             CreditError::Unproven => Self::internal("a spend on trust was not proven before it was answered"),
             CreditError::Busy => Self::busy("try_again", "The ledger is busy; try again in a moment, with the same Idempotency-Key."),
@@ -640,6 +651,15 @@ impl From<EventError> for Problem {
                 Self::conflict("event_conflict", sentence).fact("event_type", event_type).fact("external_id", external_id)
             }
             EventError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PriceError> for Problem {
+    fn from(error: PriceError) -> Self {
+        match error {
+            PriceError::InThePast => Self::invalid_field("effective_from", "Give an instant that is not over: the past keeps its price."),
+            PriceError::Store(error) => error.into(),
         }
     }
 }

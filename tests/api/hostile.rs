@@ -38,6 +38,8 @@ const SELDOM_DONE: [&str; 12] = [
     "POST /api/v1/auth/sites/{id}/url-conflict/",
     "POST /api/v1/auth/users/{id}/restore/",
     "POST /api/v1/auth/verify-email/",
+    "POST /api/v1/billing/admin/accounts/{id}/transactions/{seq}/refund/",
+    "POST /api/v1/billing/credits/quote/",
 ];
 
 /// Chance that can be repeated (splitmix64).

@@ -69,6 +69,8 @@ impl Tenant {
         match word {
             "accounts" => vec![self.session.account_id.to_string(), self.slug.clone()],
             "invoices" => vec![self.invoice.to_string()],
+            // Its first entry. Numbers count within the account: every other one has this, too.
+            "transactions" => vec!["1".to_owned()],
             "invitations" => vec![self.invitation.to_string()],
             "users" => vec![self.session.user_id.to_string()],
             "sessions" => vec![self.session_id.clone()],
