@@ -23,12 +23,14 @@ use crate::{
     credits::{pricing::service::PriceError, refunds::rules::RefundRefused, rules::MoveRefused, service::CreditError},
     db::StoreError,
     gate::{
-        rules::Refusal,
+        rules::{Refusal, ScopeMissing},
         service::{KeyRefused, NotAdmitted, RestoreError},
     },
     idempotency::service::KeyError,
     plans::{rules::EditRefused, service::PlanError},
-    sites::{rules::LimitReached, service::SiteError},
+    sites::{
+        clones::model::OtherHome, events::service::EventError, rules::LimitReached, sectors::rules::SectorLimitReached, service::SiteError,
+    },
     system::service::NotReady,
 };
 use axum::{
@@ -269,8 +271,20 @@ impl From<NotAdmitted> for Problem {
     fn from(refused: NotAdmitted) -> Self {
         match refused {
             NotAdmitted::Account(refusal) => refusal.into(),
+            NotAdmitted::HomeChanged(OtherHome { registered_url, home_url }) => {
+                let sentence =
+                    "This site runs at another address than the registered one and may only read; an owner decides in the dashboard.";
+                Self::conflict("site_url_changed", sentence).fact("registered_url", registered_url).fact("home_url", home_url)
+            }
             NotAdmitted::SiteInactive => Self::forbidden("site_inactive", "This site is switched off; switch it on in the dashboard."),
         }
+    }
+}
+
+impl From<ScopeMissing> for Problem {
+    fn from(ScopeMissing(scope): ScopeMissing) -> Self {
+        let sentence = format!("This API key lacks the scope '{scope}'; create one that has it in the dashboard.");
+        Self::forbidden("key_scope_missing", sentence).fact("scope", scope)
     }
 }
 
@@ -529,6 +543,19 @@ impl From<SiteError> for Problem {
             SiteError::SlugTakenMeanwhile => {
                 Self::conflict("slug_taken", "Another site has this site's slug by now; delete that one first.")
             }
+            SiteError::UnknownIndustry => Self::invalid_field("industry", "There is no such industry; see auth/industries/."),
+            SiteError::UnknownSector => {
+                Self::invalid_field("sector", "The site's industry has no such sector; see auth/industries/, or send a name of your own.")
+            }
+            SiteError::SectorTaken => Self::invalid_field("non_field_errors", "The site has this sector already."),
+            SiteError::SectorLimitReached(SectorLimitReached { limit, used }) => {
+                let sentence =
+                    format!("Your plan allows {limit} sector(s) per site and this one has {used}; delete one or choose a larger plan.");
+                Self::refused("sector_limit_reached", sentence).fact("limit", limit).fact("used", used)
+            }
+            SiteError::NoUrlConflict => {
+                Self::conflict("no_url_conflict", "This site was used from no such other address; there is nothing to decide.")
+            }
             SiteError::NobodyToSee => Self::invalid_field("user_ids", "Name editors and viewers of this account only."),
             SiteError::Store(error) => error.into(),
         }
@@ -624,6 +651,19 @@ impl From<AcceptanceError> for Problem {
             AcceptanceError::Session(error) => error.into(),
             AcceptanceError::Incomplete => Self::internal("an acceptance could not be completed"),
             AcceptanceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EventError> for Problem {
+    fn from(error: EventError) -> Self {
+        match error {
+            EventError::NotFound => Self::not_found(),
+            EventError::Conflict { event_type, external_id } => {
+                let sentence = "This event was reported before with another payload; give a new one its own external_id.";
+                Self::conflict("event_conflict", sentence).fact("event_type", event_type).fact("external_id", external_id)
+            }
+            EventError::Store(error) => error.into(),
         }
     }
 }

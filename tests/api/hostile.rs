@@ -28,6 +28,7 @@ const BATCHES_AT_ONCE: usize = 6;
 const SELDOM_DONE: &[&str] = &[
     "DELETE /api/v1/auth/invitations/{id}/",
     "DELETE /api/v1/auth/sessions/{id}/",
+    "DELETE /api/v1/auth/sites/{id}/sectors/{sector_id}/",
     "DELETE /api/v1/auth/users/{id}/",
     "GET /api/v1/billing/invoices/{id}/",
     "POST /api/v1/account/resume/",
@@ -41,6 +42,7 @@ const SELDOM_DONE: &[&str] = &[
     "POST /api/v1/auth/password-reset/confirm/",
     "POST /api/v1/auth/sites/{id}/restore/",
     "POST /api/v1/auth/users/{id}/mfa/reset/",
+    "POST /api/v1/auth/sites/{id}/url-conflict/",
     "POST /api/v1/auth/users/{id}/restore/",
     "POST /api/v1/auth/verify-email/",
     "POST /api/v1/billing/admin/accounts/{id}/transactions/{seq}/refund/",
