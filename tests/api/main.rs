@@ -8,6 +8,7 @@ mod doors;
 mod hostile;
 mod invitations;
 mod mail;
+mod money;
 mod people;
 mod plans;
 mod races;

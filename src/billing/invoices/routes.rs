@@ -1,0 +1,59 @@
+//! Invoices over HTTP.
+
+use super::service;
+use crate::{
+    billing::{model::Invoice, routes::ReasonBody, store},
+    ids::InvoiceId,
+    period::days,
+    state::AppState,
+    web::{
+        caller::{Admin, Now, Operator, Source},
+        envelope::{Answer, Envelope},
+        extract::{Body, Path},
+        page::{Page, PageRequest},
+        problem::{ErrorBody, Outcome, Problem},
+    },
+};
+use axum::extract::State;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// What a customer owes, whatever his account's state.
+pub fn paying() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(invoices)).routes(routes!(invoice))
+}
+
+/// What billing admins do about it.
+pub fn administration() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(withdraw))
+}
+
+/// The account's invoices, newest first.
+#[utoipa::path(get, path = "/billing/invoices", tag = "billing", params(PageRequest), responses((status = 200, body = Page<Invoice>)), security(("bearer" = [])))]
+async fn invoices(State(state): State<AppState>, Admin(member): Admin, page: PageRequest) -> Outcome<Answer> {
+    let rows = store::list_invoices(&state.pool, member.account.id, page.page_size, page.offset()).await?;
+    let count = store::count_invoices(&state.pool, member.account.id).await?;
+    Ok(Answer::list(page.page(rows, count)))
+}
+
+/// One invoice, with what of it has come.
+#[utoipa::path(get, path = "/billing/invoices/{id}", tag = "billing", params(("id" = i64, Path)), responses((status = 200, body = Envelope<Invoice>), (status = 404, body = ErrorBody)), security(("bearer" = [])))]
+async fn invoice(State(state): State<AppState>, Admin(member): Admin, Path(id): Path<i64>) -> Outcome<Answer> {
+    let invoice = store::find_invoice(&state.pool, member.account.id, InvoiceId(id)).await?;
+    invoice.map(Answer::ok).ok_or_else(Problem::not_found)
+}
+
+/// Withdraws an open invoice. It keeps its number and is void; the next one gets the next number.
+#[utoipa::path(post, path = "/billing/admin/invoices/{id}/void", tag = "billing administration", request_body = ReasonBody, params(("id" = i64, Path)), responses((status = 200, body = Envelope<Invoice>), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "invoice_not_open")), security(("bearer" = [])))]
+async fn withdraw(
+    State(state): State<AppState>,
+    _: Operator,
+    Source(origin): Source,
+    Now(now): Now,
+    Path(id): Path<i64>,
+    Body(body): Body<ReasonBody>,
+) -> Outcome<Answer> {
+    let (id, grace) = (InvoiceId(id), days(state.config.grace_days));
+    let invoice = service::withdraw(&state.pool, id, &body.reason.0, grace, &origin, now).await?;
+    let message = format!("Invoice {} is void.", invoice.number);
+    Ok(Answer::ok(invoice).message(message))
+}
