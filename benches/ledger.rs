@@ -1,7 +1,8 @@
 //! Debits over HTTP beside pgbench's plain one-transaction debit, on the same Postgres, interleaved in one run.
 //!
 //! `cargo bench --bench ledger` prints ratios against pgbench's best rate; absolute figures drift with the machine. Options by
-//! environment: `BENCH_ACCOUNTS` (100000), `BENCH_SECONDS` per measurement (4), `BENCH_ROUNDS` (3).
+//! environment: `BENCH_ACCOUNTS` (100000), `BENCH_SECONDS` per measurement (4), `BENCH_ROUNDS` (3), `BENCH_CONNECTIONS`
+//! (1,8,32,64,128).
 #![allow(
     clippy::unwrap_used,
     clippy::as_conversions,
@@ -51,6 +52,11 @@ fn option(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
+fn connection_counts() -> Vec<usize> {
+    let named = std::env::var("BENCH_CONNECTIONS").unwrap_or_else(|_| "1,8,32,64,128".to_owned());
+    named.split(',').map(|count| count.trim().parse().expect("BENCH_CONNECTIONS: numbers with commas between")).collect()
+}
+
 #[tokio::main]
 async fn main() {
     // `cargo test --benches` asks only whether it runs at all.
@@ -67,7 +73,7 @@ async fn main() {
     println!("{accounts} accounts, {rounds} interleaved rounds of {seconds} s each; fsync on\n");
     for (shape, hot) in [("uniform", false), ("one hot account", true)] {
         let pgbench_clients: &[u32] = if hot { &[1, 8] } else { &[8, 32] };
-        let http_connections: &[usize] = if is_smoke { &[8] } else { &[1, 8, 32, 64, 128] };
+        let http_connections = if is_smoke { vec![8] } else { connection_counts() };
         let mut best = 0.0_f64;
         let mut served: Vec<(usize, Vec<Run>)> = http_connections.iter().map(|connections| (*connections, Vec::new())).collect();
         for _ in 0..rounds {

@@ -8,8 +8,9 @@ use crate::{
     web::{
         extract::BODY_BYTES_MAX,
         identity::NAMED_ACCOUNT,
-        pipeline::{Limit, dress, open, shell, signed_in, tenant},
+        pipeline::{Limit, open, signed_in, tenant, till},
         problem::Problem,
+        shell::{dress, shell},
     },
 };
 use axum::{
@@ -17,9 +18,10 @@ use axum::{
     extract::{DefaultBodyLimit, Request},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::from_fn_with_state,
+    response::Response,
 };
-use std::time::Duration;
-use tower::Layer as _;
+use std::{convert::Infallible, time::Duration};
+use tower::{Layer as _, ServiceBuilder, util::BoxCloneSyncService};
 use tower_http::{
     cors::{AllowOrigin, CorsLayer},
     normalize_path::{NormalizePath, NormalizePathLayer},
@@ -33,7 +35,7 @@ const AUTH_BODY_BYTES_MAX: usize = 8 * 1024;
 const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 
 /// The whole service: every path with and without its trailing slash, directly.
-pub type App = NormalizePath<Router>;
+pub type App = NormalizePath<BoxCloneSyncService<Request, Response, Infallible>>;
 
 /// The routes under `/api/v1`, each behind its door, and what the document says of them.
 fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
@@ -67,13 +69,14 @@ fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
         .merge(tenant(accounts::routes::managing(), Limit::CONTENT, state))
         .merge(tenant(accounts::people::routes::managing(), Limit::CONTENT, state))
         .merge(tenant(accounts::invitations::routes::managing(), Limit::CONTENT, state))
-        .merge(tenant(credits::routes::spending(), credits_limit, state))
+        .merge(tenant(credits::routes::quoting(), credits_limit, state))
+        .merge(till(credits::routes::spending(), credits_limit, state))
         .merge(tenant(sites::routes::managing(), Limit::CONTENT, state))
         .merge(tenant(sites::routes::bridge(), Limit::of(Scope::Default), state))
 }
 
-/// The service and the document of its routes.
-pub fn build(state: &AppState) -> (App, OpenApi) {
+/// All routes, and their document.
+pub fn routes(state: &AppState) -> (Router<AppState>, OpenApi) {
     let (api, document) = OpenApiRouter::with_openapi(system::document::base())
         .nest("/api/v1", api_v1(state))
         .merge(system::routes::probes()) // /healthz, /readyz
@@ -81,7 +84,13 @@ pub fn build(state: &AppState) -> (App, OpenApi) {
     let document = system::document::finish(document);
     // api/docs, api/redoc, api/schema, api/v1/openapi.json
     let docs = open(system::routes::docs(&document).into(), Limit::of(Scope::System), state);
-    (around(api.merge(docs), state), document)
+    (api.merge(docs), document)
+}
+
+/// The service and the document of its routes.
+pub fn build(state: &AppState) -> (App, OpenApi) {
+    let (routes, document) = routes(state);
+    (around(routes, state), document)
 }
 
 /// What stands around all routes, whichever they are: a test puts routes of its own in, which fail or take too long.
@@ -90,12 +99,15 @@ pub fn around(routes: impl Into<Router<AppState>>, state: &AppState) -> App {
         .into()
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async |_: Request| StatusCode::METHOD_NOT_ALLOWED)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn_with_state(state.clone(), shell))
-        .layer(cors(&state.config.cors_allowed_origins))
-        .layer(from_fn_with_state(state.clone(), dress))
         .with_state(state.clone());
-    NormalizePathLayer::trim_trailing_slash().layer(router)
+    // Around the router and not around each route in it: those are cloned for each request with all that is around them.
+    let around = ServiceBuilder::new()
+        .layer(from_fn_with_state(state.clone(), dress))
+        .layer(cors(&state.config.cors_allowed_origins))
+        .layer(from_fn_with_state(state.clone(), shell))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .service(router);
+    NormalizePathLayer::trim_trailing_slash().layer(BoxCloneSyncService::new(around))
 }
 
 /// Exact origins, credentials allowed: the SPA's logout call sends them.

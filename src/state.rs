@@ -5,6 +5,7 @@ use crate::{
     clock::Clock,
     config::Config,
     credits::batch::combiner::{self, Combiner},
+    gate::acquaintances::Acquaintances,
     period::days,
     throttle::service::Throttle,
 };
@@ -37,6 +38,8 @@ pub struct Parts {
     pub authenticator: Authenticator,
     /// Spends, committed together.
     pub combiner: Combiner,
+    /// Sessions that were let in before.
+    pub acquaintances: Acquaintances,
     /// The limiters.
     pub throttle: Throttle,
     /// Requests that are being answered, also those whose client has gone.
@@ -61,6 +64,7 @@ impl AppState {
             config,
             authenticator,
             combiner,
+            acquaintances: Acquaintances::default(),
             throttle,
             tasks: TaskTracker::new(),
             is_draining: AtomicBool::new(false),

@@ -26,7 +26,7 @@ use igny8::{
     config::Config,
     server::{Limits, serve, serve_app},
     state::AppState,
-    web::pipeline::{PeerAddress, shell},
+    web::{pipeline::PeerAddress, shell::shell},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::{

@@ -3,10 +3,11 @@
 use super::{
     batch::rules::Wanted,
     model::{Balance, Metadata, Operation, OperationCost, Quantity, Quote, Spend, Transaction, TransactionKind},
-    service::{self, Spent},
+    service::{self, CreditError, Spent},
     store::{self, Filter},
 };
 use crate::{
+    clock::Timestamp,
     idempotency::model::Keyed,
     money::Credits,
     request_body,
@@ -18,6 +19,7 @@ use crate::{
         field::Instant,
         idempotency::IdempotencyKey,
         page::{CursorRequest, Page},
+        payer::Payer,
         problem::{ErrorBody, Outcome, Problem},
     },
 };
@@ -39,9 +41,14 @@ pub fn administration() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(set_cost))
 }
 
-/// What only a working account may do.
+/// What only a working account may ask.
+pub fn quoting() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(check))
+}
+
+/// What moves its credits.
 pub fn spending() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(check)).routes(routes!(deduct))
+    OpenApiRouter::new().routes(routes!(deduct))
 }
 
 /// What is there to spend, and when it is reset.
@@ -177,26 +184,42 @@ pub struct Deducted {
 #[utoipa::path(post, path = "/billing/credits/deduct", tag = "credits", request_body = DeductBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<Deducted>), (status = 402, body = ErrorBody, description = "insufficient_credits, with required and available")), security(("bearer" = []), ("site_key" = [])))]
 async fn deduct(
     State(state): State<AppState>,
-    spender: Spender,
-    IdempotencyKey(key): IdempotencyKey,
+    payer: Payer,
+    key: Result<IdempotencyKey, Problem>,
     Now(now): Now,
-    Body(body): Body<DeductBody>,
+    body: Result<Body<DeductBody>, Problem>,
 ) -> Outcome<Answer> {
-    let key = Keyed::bind(key, &spender.actor, "deduct", &format!("{body:?}"));
+    let (IdempotencyKey(key), Body(body)) = match key.and_then(|key| Ok((key, body?))) {
+        Ok(input) => input,
+        // Nobody is told what is wrong with a request that he may not send.
+        Err(problem) => return Err(payer.prove(&state, now).await.err().unwrap_or(problem)),
+    };
+    let answer = |transaction: Transaction| Answer::created(Deducted { balance: transaction.balance_after, transaction });
+    Ok(match spend(&state, payer, key, body, now).await? {
+        Spent::New(transaction) => answer(transaction),
+        Spent::Replayed(transaction) => {
+            answer(transaction).header(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"))
+        }
+    })
+}
+
+/// Spends, first on trust where the payer was known before, and once more when he had to be proven.
+async fn spend(state: &AppState, payer: Payer, key: Option<String>, body: DeductBody, now: Timestamp) -> Outcome<Spent> {
+    let key = Keyed::bind(key, &payer.actor(), "deduct", &format!("{body:?}"));
     let spend = Spend {
         operation: body.operation,
         quantity: body.quantity,
         description: body.description.map(|text| text.0),
         metadata: body.metadata.unwrap_or_default(),
         reference: body.reference.map(|text| text.0),
-        actor: spender.actor,
+        actor: payer.actor(),
     };
-    let wanted = Wanted { account: spender.account.id, spend, key, guess: spender.account.pools, now };
-    let answer = |transaction: Transaction| Answer::created(Deducted { balance: transaction.balance_after, transaction });
-    Ok(match state.combiner.spend(wanted).await? {
-        Spent::New(transaction) => answer(transaction),
-        Spent::Replayed(transaction) => {
-            answer(transaction).header(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"))
+    let wanted = Wanted { account: payer.account(), spend, key, guess: payer.guess(), witness: payer.witness(), now };
+    match state.combiner.spend(wanted.clone()).await {
+        Err(CreditError::Unproven) => {
+            let payer = payer.prove(state, now).await?;
+            Ok(state.combiner.spend(Wanted { guess: payer.guess(), witness: payer.witness(), ..wanted }).await?)
         }
-    })
+        done => Ok(done?),
+    }
 }

@@ -31,6 +31,9 @@ pub enum CreditError {
     /// The account was stopped, or its period ended, since the request was let in.
     #[error("the account may not spend")]
     NotAdmitted,
+    /// The spend came with a witness, and nothing of it was written: the gate has to be asked, then it can be tried again.
+    #[error("the spender is not proven")]
+    Unproven,
     /// Too many spends are waiting, or the connection was lost while this one was.
     #[error("the ledger is busy")]
     Busy,

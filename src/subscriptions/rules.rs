@@ -96,9 +96,10 @@ pub struct LaterPeriod(pub String);
 /// Decides what taking back a period's payment does. `periods` are the account's, by number; `None` when it is not among them.
 pub fn undo(periods: &[Stood], seq: i32, now: Timestamp) -> Option<Result<Undoing, LaterPeriod>> {
     let this = periods.iter().find(|period| period.seq == seq)?;
-    let stands = |period: &&Stood| !period.is_reversed && period.period.starts_at < period.period.ends_at;
-    let before = periods.iter().filter(stands).rfind(|period| period.seq < seq);
-    let after = periods.iter().filter(stands).rfind(|period| period.seq > seq);
+    let standing = || periods.iter().filter(|period| !period.is_reversed);
+    // One that was cut short in its first instant is empty, and its time was promised all the same.
+    let before = standing().rfind(|period| period.seq < seq);
+    let after = standing().rfind(|period| period.seq > seq && period.period.starts_at < period.period.ends_at);
     if this.period.is_over(now) {
         return Some(Ok(if after.is_some() { Undoing::Past } else { Undoing::Last }));
     }
@@ -183,6 +184,8 @@ mod tests {
         assert_eq!((at(5), at(13)), (Undoing::Resumes(trial.clone()), Undoing::Resumes(trial.clone())));
         assert_eq!((at(14), at(34)), (Undoing::Ends, Undoing::Ends), "the trial would be over too");
         assert_eq!((at(35), at(37)), (Undoing::Last, Undoing::Last));
+        let at_once = [stood(1, PeriodKind::Trial, 0, 0, 14), stood(2, PeriodKind::Activation, 0, 30, 30)];
+        assert_eq!(undo(&at_once, 2, start()), Some(Ok(Undoing::Resumes(at_once[0].clone()))));
         assert_eq!(undo(&[trial], 2, start()), None);
     }
 

@@ -122,6 +122,9 @@ pub async fn reverse_in(
     if store::mark_reversed(connection, account, period_seq, now).await? != 1 {
         return Err(sqlx::Error::RowNotFound.into());
     }
+    if !matches!(undoing, Undoing::Past) {
+        store::draw_reversed(connection, account, period_seq).await?;
+    }
     match &undoing {
         Undoing::Past | Undoing::Last => {}
         Undoing::Ends => store::mark_ended(connection, account, now).await?,

@@ -223,6 +223,23 @@ pub async fn mark_reversed(connection: &mut PgConnection, account: AccountId, pe
     Ok(done.rows_affected())
 }
 
+/// Moves what was taken back before it began to where the period before it ends now, so that they still join (I6).
+pub async fn draw_reversed(connection: &mut PgConnection, account: AccountId, period_seq: i32) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        update subscription_periods later set starts_at = this.ends_at, ends_at = this.ends_at
+        from subscription_periods this
+        where this.account_id = $1 and this.period_seq = $2 and later.account_id = $1 and later.period_seq > $2
+          and later.reversed_at is not null and later.starts_at = later.ends_at and later.starts_at > this.ends_at
+        "#,
+        account.0,
+        period_seq
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Ends a subscription's present period now, unpaid. A period has a length, be it a microsecond.
 pub async fn mark_ended(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query!(

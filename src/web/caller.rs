@@ -99,7 +99,7 @@ pub struct Member {
     pub person: Person,
 }
 
-fn member(caller: &Caller, needed: Role) -> Result<Member, Problem> {
+pub(super) fn member(caller: &Caller, needed: Role) -> Result<Member, Problem> {
     let person = caller.person()?;
     let account = caller.account()?.clone();
     if !person.user.role.includes(needed) {

@@ -7,9 +7,11 @@ use super::{
 };
 use crate::{
     auth::{model::Role, service::TokenRefused},
+    clock::Timestamp,
     gate::{
         self,
-        model::{Principal, Ticket},
+        acquaintances::Acquaintance,
+        model::{Person, Principal, Ticket},
     },
     ids::AccountId,
     state::AppState,
@@ -30,9 +32,7 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
             let claims = state.authenticator.read_access(token, now)?;
             let named = named_account(&request.headers);
             let ticket = Ticket { session: claims.sid, user: claims.user_id, named: named.flatten() };
-            let person = gate::store::find_person(&state.pool, ticket, grace, now).await?;
-            // The token names an account too; one that was issued for another is stale.
-            let person = person.filter(|person| person.home == claims.account_id).ok_or_else(|| Problem::from(TokenRefused::Revoked))?;
+            let person = prove(state, ticket, claims.account_id, now).await?;
             match named {
                 Some(_) if person.user.role != Role::Developer => Err(not_staff()),
                 Some(account) if account.is_none() || person.user.account.is_none() => Err(Problem::not_found()),
@@ -48,6 +48,24 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
         Credential::None => {
             Err(Problem::unauthenticated("authentication_required", "Sign in and send the access token as `Authorization: Bearer …`."))
         }
+    }
+}
+
+/// The person behind a session that lives at `now`. `home` is the account that the token names: one that was issued for
+/// another is stale.
+pub(super) async fn prove(state: &AppState, ticket: Ticket, home: Option<AccountId>, now: Timestamp) -> Outcome<Person> {
+    let person = gate::store::find_person(&state.pool, ticket, crate::period::days(state.config.grace_days), now).await?;
+    person.filter(|person| person.home == home).ok_or_else(|| TokenRefused::Revoked.into())
+}
+
+/// A session that was let in before, by its token alone; nobody when anything about the request is out of the ordinary.
+pub(super) fn recognise(state: &AppState, headers: &HeaderMap, now: Timestamp) -> Option<Acquaintance> {
+    match credential(headers) {
+        Ok(Credential::Token(token)) if !headers.contains_key(NAMED_ACCOUNT) => {
+            let claims = state.authenticator.read_access(token, now).ok()?;
+            state.acquaintances.find(claims.sid, claims.user_id, claims.account_id)
+        }
+        Ok(_) | Err(_) => None,
     }
 }
 

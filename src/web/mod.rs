@@ -8,5 +8,7 @@ pub mod field;
 pub mod idempotency;
 pub mod identity;
 pub mod page;
+pub mod payer;
 pub mod pipeline;
 pub mod problem;
+pub mod shell;

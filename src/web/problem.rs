@@ -324,6 +324,7 @@ impl From<CreditError> for Problem {
             CreditError::KeyReused => KeyError::Reused.into(),
             CreditError::NoBalance => Self::not_found(),
             CreditError::NotAdmitted => Refusal::Suspended.into(),
+            CreditError::Unproven => Self::internal("a spend on trust was not proven before it was answered"),
             CreditError::Busy => Self::busy("try_again", "The ledger is busy; try again in a moment, with the same Idempotency-Key."),
             CreditError::Store(error) => error.into(),
         }

@@ -304,7 +304,7 @@ async fn e_every_route_answers_every_caller_in_every_account_state_as_the_table_
 #[tokio::test]
 async fn router_document_and_table_name_the_same_routes_behind_the_same_doors() {
     let app = TestApp::start().await;
-    let (router, document) = router::build(&app.state);
+    let (router, document) = router::routes(&app.state);
     let (table, classes) = (routes(), classes());
 
     let documented = table.iter().filter(|route| route.class != "page").cloned().collect::<Vec<_>>();

@@ -20,3 +20,4 @@ mod support;
 mod system;
 mod tenants;
 mod throttle;
+mod trust;

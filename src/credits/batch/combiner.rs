@@ -24,8 +24,8 @@ const QUEUE_MAX: usize = 900;
 /// How often the whole batch is tried again after a collision.
 const TRIES_MAX: usize = 3;
 
-/// Accounts whose pools a shard remembers at the most.
-const RECENT_MAX: usize = 8_192;
+/// Accounts whose pools a shard remembers at the most, some 60 bytes each.
+const RECENT_MAX: usize = 131_072;
 
 /// What the shards work with.
 #[derive(Debug, Clone)]
@@ -106,8 +106,14 @@ impl Shard {
         let mut outcomes: Vec<Outcome> = Vec::new();
         outcomes.resize_with(batch.len(), || None);
         self.doubtful.clear();
-        if let Err(error) = self.fast(batch, &mut outcomes).await {
-            self.lost(&error);
+        match self.fast(batch, &mut outcomes).await {
+            // Nothing of them was written, for whatever reason: the gate has to say why.
+            Ok(()) => batch
+                .iter()
+                .zip(&mut outcomes)
+                .filter(|(wanted, outcome)| wanted.witness.is_some() && outcome.is_none())
+                .for_each(|(_, outcome)| *outcome = Some(Err(CreditError::Unproven))),
+            Err(error) => self.lost(&error),
         }
         for _ in 0..TRIES_MAX {
             let open = open_places(&outcomes);
@@ -138,12 +144,9 @@ impl Shard {
         let prices = self.prices().await?.clone();
         let mut pools: HashMap<AccountId, Pools> = HashMap::new();
         for wanted in batch {
-            let known = pools.entry(wanted.account).or_insert(wanted.guess);
-            let recent = self.recent.get(&wanted.account).copied().unwrap_or(wanted.guess);
-            for newer in [wanted.guess, recent] {
-                if known.last_seq < newer.last_seq {
-                    *known = newer;
-                }
+            let known = [wanted.guess, self.recent.get(&wanted.account).copied(), pools.get(&wanted.account).copied()];
+            if let Some(newest) = known.into_iter().flatten().max_by_key(|pools| pools.last_seq) {
+                pools.insert(wanted.account, newest);
             }
         }
         let before = pools.clone();
@@ -179,6 +182,7 @@ impl Shard {
             let early = found
                 .get(&place)
                 .map(|entry| Ok(Spent::New(entry.clone())))
+                .or_else(|| wanted.witness.map(|_| Err(CreditError::Unproven)))
                 .or_else(|| early_outcome(wanted, locked.get(&wanted.account), &known));
             match (early, outcomes.get_mut(place)) {
                 (Some(early), Some(outcome)) => *outcome = Some(early),

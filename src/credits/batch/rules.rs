@@ -7,10 +7,22 @@ use crate::{
         rules::{Move, MoveRefused, price},
     },
     idempotency::model::Keyed,
-    ids::AccountId,
+    ids::{AccountId, SessionId, UserId},
     money::CreditsOutOfRange,
 };
 use std::collections::HashMap;
+
+/// A login session that a spend came with and that nobody has asked for yet: the statement that writes the spend asks
+/// whether it still lives, and whether its user may still spend from the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Witness {
+    /// The session that the token names.
+    pub session: SessionId,
+    /// The user that the token names.
+    pub user: UserId,
+    /// The plan's factor that the request was counted with; another plan may have come since.
+    pub throttle_factor: i32,
+}
 
 /// One spend of a batch.
 #[derive(Debug, Clone)]
@@ -22,7 +34,9 @@ pub struct Wanted {
     /// The client's key, if it sent one.
     pub key: Option<Keyed>,
     /// The pools as the request's authorisation saw them: a guess that the database confirms or refuses.
-    pub guess: Pools,
+    pub guess: Option<Pools>,
+    /// Who has still to be asked for; none when the gate let him in.
+    pub witness: Option<Witness>,
     /// The instant of the request.
     pub now: Timestamp,
 }
@@ -125,7 +139,8 @@ mod tests {
                 actor: "user:1".to_owned(),
             },
             key: key.map(|(key, hash)| Keyed { key: key.to_owned(), input_hash: [hash; 32] }),
-            guess: Pools::EMPTY,
+            guess: None,
+            witness: None,
             now: Timestamp::UNIX_EPOCH,
         }
     }

@@ -1,7 +1,8 @@
 //! SQL of batches.
 
-use super::rules::{Decision, Prices, Wanted, unit_cost};
+use super::rules::{Decision, Prices, Wanted, Witness, unit_cost};
 use crate::{
+    auth::model::Role,
     clock::Timestamp,
     credits::model::{Operation, Pools, Transaction as Entry, TransactionKind},
     db::StoreError,
@@ -12,6 +13,7 @@ use chrono::TimeDelta;
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction, postgres::PgConnectOptions};
 use std::collections::HashMap;
+use uuid::Uuid;
 
 /// The columns of a batch: its accounts, and its entries, each sorted by account. All processes lock in this order.
 #[derive(Debug, Default)]
@@ -39,6 +41,10 @@ pub struct Columns {
     keys: Vec<Option<String>>,
     hashes: Vec<Option<Vec<u8>>>,
     times: Vec<Timestamp>,
+    witness_accounts: Vec<i64>,
+    witness_sessions: Vec<Uuid>,
+    witness_users: Vec<i64>,
+    witness_factors: Vec<i32>,
 }
 
 impl Columns {
@@ -83,6 +89,17 @@ impl Columns {
             columns.keys.push(wanted.key.as_ref().map(|keyed| keyed.key.clone()));
             columns.hashes.push(wanted.key.as_ref().map(|keyed| keyed.input_hash.to_vec()));
             columns.times.push(wanted.now);
+        }
+        // Also those whose own spend is refused: that is told to nobody but who may spend.
+        let mut witnesses = batch.iter().zip(decisions).filter(|(_, decision)| decision.is_some());
+        let mut asked = witnesses.by_ref().filter_map(|(wanted, _)| Some((wanted.account, wanted.witness?))).collect::<Vec<_>>();
+        asked.sort_unstable();
+        asked.dedup();
+        for (account, Witness { session, user, throttle_factor }) in asked {
+            columns.witness_accounts.push(account.0);
+            columns.witness_sessions.push(session.0);
+            columns.witness_users.push(user.0);
+            columns.witness_factors.push(throttle_factor);
         }
         columns
     }
@@ -135,10 +152,17 @@ pub async fn is_written(connection: &mut PgConnection, account: AccountId, entry
     Ok(found.is_some())
 }
 
-/// Which accounts may spend, as `accounts::rules::standing` says it in Rust; a test holds the two together.
-///
+/// The roles that may spend, by name.
+fn spenders() -> Vec<String> {
+    Role::ALL.iter().filter(|role| role.includes(Role::Editor)).map(|role| role.as_str().to_owned()).collect()
+}
+
 /// Writes the entries of every account whose row is still as the batch was decided from, which may spend, whose
-/// keys are new and whose prices stand; gives those accounts. Of all others nothing is touched. One statement, one commit.
+/// witnesses all live, whose keys are new and whose prices stand; gives those accounts. Of all others nothing is touched.
+/// One statement, one commit.
+///
+/// Which accounts may spend is said here as `accounts::rules::standing` and `gate::rules::admit` say it in Rust; a test
+/// holds them together.
 #[allow(clippy::as_conversions, reason = "sqlx's own way to name the type of an array with nulls")]
 pub async fn append_where_unchanged(
     connection: &mut PgConnection,
@@ -162,17 +186,28 @@ pub async fn append_where_unchanged(
             where entry.idempotency_key is not null
         ), dearer as materialized (
             select distinct entry.account_id from entry join credit_costs c on c.operation = entry.operation and c.cost <> entry.unit_cost
+        ), stranger as materialized (
+            select witness.account_id from unnest($26::bigint[], $27::uuid[], $28::bigint[], $30::int[]) as witness (account_id, session_id, user_id, factor)
+            left join sessions on sessions.session_id = witness.session_id and sessions.user_id = witness.user_id
+                               and sessions.revoked_at is null and sessions.expires_at > $22
+            left join users u on u.user_id = sessions.user_id and u.account_id = witness.account_id
+                              and u.is_active and u.deleted_at is null and u.role = any($29)
+            left join accounts a on a.account_id = u.account_id
+            left join plans p on p.plan_id = a.plan_id
+            where p.throttle_factor is distinct from witness.factor
         ), balance as (
             update credit_balances b set plan_credits = wanted.plan, extra_credits = wanted.extra, last_seq = wanted.new_seq
             from wanted
             join accounts a on a.account_id = wanted.account_id
+            join plans p on p.plan_id = a.plan_id
             left join subscriptions s on s.account_id = wanted.account_id
             where b.account_id = wanted.account_id and b.last_seq = wanted.old_seq and b.plan_credits = wanted.old_plan and b.extra_credits = wanted.old_extra
-              and a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment')
+              and a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment') and p.is_active
               and (a.is_system or s.account_id is null or s.current_period_end > $22
                    or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $23))
               and not exists (select from known where known.account_id = wanted.account_id)
               and not exists (select from dearer where dearer.account_id = wanted.account_id)
+              and not exists (select from stranger where stranger.account_id = wanted.account_id)
             returning b.account_id
         ), written as (
             insert into credit_transactions (account_id, seq, kind, plan_amount, extra_amount, plan_after, extra_after, operation, quantity, unit_cost,
@@ -207,7 +242,12 @@ pub async fn append_where_unchanged(
         now,
         now - grace,
         &columns.old_plans,
-        &columns.old_extras
+        &columns.old_extras,
+        &columns.witness_accounts,
+        &columns.witness_sessions,
+        &columns.witness_users,
+        &spenders(),
+        &columns.witness_factors
     )
     .fetch_all(connection)
     .await?;
@@ -233,11 +273,12 @@ pub async fn lock_balances(
     let rows = sqlx::query!(
         r#"
         select b.account_id as "account: AccountId", b.plan_credits as "plan: Credits", b.extra_credits as "extra: Credits", b.last_seq,
-               a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment')
+               a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment') and p.is_active
                and (a.is_system or s.account_id is null or s.current_period_end > $2
                     or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $3)) as "may_spend!"
         from credit_balances b
         join accounts a on a.account_id = b.account_id
+        join plans p on p.plan_id = a.plan_id
         left join subscriptions s on s.account_id = b.account_id
         where b.account_id = any($1)
         order by b.account_id

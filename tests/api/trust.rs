@@ -1,0 +1,165 @@
+//! Spends on trust: whom this process has let in before is asked for by the statement that spends, and by nothing else.
+
+use crate::support::{Session, TestApp, request_to};
+use axum::http::Method;
+use serde_json::json;
+use std::time::Duration;
+
+const DEDUCT: &str = "/api/v1/billing/credits/deduct/";
+const CHECK: &str = "/api/v1/billing/credits/check/";
+const ENTRIES: &str = "select count(*) from credit_transactions where kind = 'deduction'";
+
+/// What may happen to somebody between two of his spends, and what the gate says of it then.
+const CHANGES: &[(&str, u16, &str)] = &[
+    ("update sessions set revoked_at = created_at, revoked_reason = 'logout'", 401, "token_revoked"),
+    ("update sessions set expires_at = created_at + interval '1 microsecond'", 401, "token_revoked"),
+    ("update users set is_active = false", 401, "token_revoked"),
+    ("update users set deleted_at = created_at, restore_until = created_at", 401, "token_revoked"),
+    ("update accounts set deleted_at = created_at, restore_until = created_at", 401, "token_revoked"),
+    ("update users set role = 'viewer'", 403, "role_required"),
+    ("update accounts set status = 'suspended'", 403, "account_suspended"),
+    ("update accounts set status = 'cancelled'", 403, "account_cancelled"),
+    ("update subscriptions set current_period_end = current_period_start + interval '1 microsecond'", 403, "account_suspended"),
+    ("update plans set is_active = false", 402, "plan_inactive"),
+];
+
+async fn spend(app: &TestApp, session: &Session) -> crate::support::Reply {
+    app.post(DEDUCT).bearer(&session.access).json(json!({ "operation": "clustering", "quantity": 1 })).send().await
+}
+
+/// Somebody whom this process has let in before: his spends are taken on trust from now on.
+async fn known(app: &TestApp) -> Session {
+    let session = app.register("ana@example.com").await;
+    spend(app, &session).await.expect(201);
+    session
+}
+
+#[tokio::test]
+async fn a_debit_on_trust_needs_nothing_but_the_statement_that_spends() {
+    let app = TestApp::start().await;
+    let (ana, ben) = (known(&app).await, app.register("ben@example.com").await);
+
+    // The batch has a connection of its own: with the pool closed nobody can be looked up any more.
+    app.pool().close().await;
+    let on_trust = spend(&app, &ana).await;
+    let unknown = spend(&app, &ben).await;
+
+    on_trust.expect(201);
+    assert_eq!(unknown.status.as_u16(), 503, "{}", unknown.text);
+}
+
+#[tokio::test]
+async fn whatever_changed_since_stops_the_next_spend_as_the_gate_would_have() {
+    for (change, status, code) in CHANGES {
+        let app = TestApp::start().await;
+        let ana = known(&app).await;
+
+        // As another instance does it: this one is told nothing.
+        app.execute(change).await;
+        app.advance(Duration::from_secs(1));
+        let refused = spend(&app, &ana).await;
+        let by_the_gate = app.post(CHECK).bearer(&ana.access).json(json!({ "operation": "clustering", "quantity": 1 })).send().await;
+
+        assert_eq!((refused.status.as_u16(), &refused.body["code"]), (*status, &json!(code)), "{change}: {}", refused.text);
+        assert_eq!(refused.body["error"], by_the_gate.body["error"], "{change}");
+        assert_eq!(app.count(ENTRIES).await, 1, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_users_other_account_is_not_debited_by_an_old_token() {
+    let app = TestApp::start().await;
+    let ana = known(&app).await;
+    app.register("ben@example.com").await;
+
+    app.execute(
+        "update users set account_id = (select account_id from users where email = 'ben@example.com') where email = 'ana@example.com'",
+    )
+    .await;
+
+    spend(&app, &ana).await.expect_code(401, "token_revoked");
+    assert_eq!(app.count(ENTRIES).await, 1);
+}
+
+#[tokio::test]
+async fn a_logout_on_one_instance_stops_spends_on_the_other() {
+    let app = TestApp::start().await;
+    let other = app.beside();
+    let ana = app.register("ana@example.com").await;
+    let spend_there =
+        || request_to(&other, Method::POST, DEDUCT).bearer(&ana.access).json(json!({ "operation": "clustering", "quantity": 1 })).send();
+    spend_there().await.expect(201);
+
+    app.post("/api/v1/auth/logout-all/").bearer(&ana.access).send().await.expect(200);
+
+    spend_there().await.expect_code(401, "token_revoked");
+}
+
+#[tokio::test]
+async fn nobody_is_told_what_is_wrong_with_a_request_that_he_may_not_send() {
+    let app = TestApp::start().await;
+    let ana = known(&app).await;
+    let send = |body: &'static str| app.post(DEDUCT).bearer(&ana.access).body("application/json", body).send();
+
+    let (malformed, refused) = (send("{").await, send("{}").await);
+    app.execute("update users set is_active = false").await;
+
+    malformed.expect(400);
+    refused.expect(400);
+    send("{").await.expect_code(401, "token_revoked");
+    send("{}").await.expect_code(401, "token_revoked");
+}
+
+#[tokio::test]
+async fn a_replay_and_an_empty_purse_are_told_only_to_whom_may_still_spend() {
+    let app = TestApp::start().await;
+    let ana = known(&app).await;
+    let send = |key: &'static str, quantity: i64| {
+        let body = json!({ "operation": "image_generation", "quantity": quantity });
+        app.post(DEDUCT).bearer(&ana.access).header("idempotency-key", key).json(body).send()
+    };
+    let first = send("k", 2).await.expect(201);
+
+    let replay = send("k", 2).await.expect(201);
+    let short = send("l", 10_000).await.expect_code(402, "insufficient_credits");
+    app.execute("update accounts set status = 'suspended'").await;
+
+    assert_eq!((replay.header("idempotent-replayed").as_str(), replay.data()), ("true", first.data()));
+    assert_eq!((&short.body["required"], &short.body["available"]), (&json!(50_000), &json!(1_980)));
+    send("k", 2).await.expect_code(403, "account_suspended");
+    send("l", 10_000).await.expect_code(403, "account_suspended");
+    app.execute("update accounts set status = 'trial'").await;
+    app.verify().await;
+}
+
+#[tokio::test]
+async fn another_plans_limit_counts_from_the_second_request_on() {
+    let app = TestApp::start().await;
+    let ana = known(&app).await;
+
+    app.execute("update plans set throttle_factor = 2").await;
+    let (first, second) = (spend(&app, &ana).await.expect(201), spend(&app, &ana).await.expect(201));
+
+    assert_eq!((first.header("x-throttle-limit").as_str(), second.header("x-throttle-limit").as_str()), ("600", "1200"));
+}
+
+#[tokio::test]
+async fn each_of_many_on_trust_at_once_has_his_own_answer() {
+    let app = TestApp::start().await;
+    let ana = known(&app).await;
+    let viewer = app.log_in("ana@example.com").await;
+    spend(&app, &viewer).await.expect(201);
+    let gone = json!({ "refresh": viewer.refresh });
+    app.post("/api/v1/auth/logout/").json(gone).send().await.expect(200);
+
+    let call = |session: &Session| app.post(DEDUCT).bearer(&session.access).json(json!({ "operation": "clustering", "quantity": 1 }));
+    let calls = (0..100).map(|place| tokio::spawn(call(if place % 2 == 0 { &ana } else { &viewer }).send())).collect::<Vec<_>>();
+    let mut statuses = Vec::new();
+    for call in calls {
+        statuses.push(call.await.expect("an answer").status.as_u16());
+    }
+
+    assert!(statuses.iter().enumerate().all(|(place, status)| *status == if place % 2 == 0 { 201 } else { 401 }), "{statuses:?}");
+    assert_eq!(app.count(ENTRIES).await, 52);
+    app.verify().await;
+}
