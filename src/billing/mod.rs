@@ -11,6 +11,7 @@ pub mod methods;
 pub mod model;
 pub mod notices;
 pub mod outcome;
+pub mod paper;
 pub mod payments;
 pub mod queue;
 pub mod reversals;

@@ -2,7 +2,13 @@
 
 use super::service;
 use crate::{
-    billing::{model::Invoice, routes::ReasonBody, store},
+    accounts,
+    billing::{
+        model::Invoice,
+        paper::{self, model::Seller},
+        routes::ReasonBody,
+        store,
+    },
     ids::InvoiceId,
     period::days,
     state::AppState,
@@ -19,7 +25,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// What a customer owes, whatever his account's state.
 pub fn paying() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(invoices)).routes(routes!(invoice))
+    OpenApiRouter::new().routes(routes!(invoices)).routes(routes!(invoice)).routes(routes!(download))
 }
 
 /// What billing admins do about it.
@@ -40,6 +46,26 @@ async fn invoices(State(state): State<AppState>, Admin(member): Admin, page: Pag
 async fn invoice(State(state): State<AppState>, Admin(member): Admin, Path(id): Path<i64>) -> Outcome<Answer> {
     let invoice = store::find_invoice(&state.pool, member.account.id, InvoiceId(id)).await?;
     invoice.map(Answer::ok).ok_or_else(Problem::not_found)
+}
+
+/// One invoice as a PDF; once it is paid, the receipt.
+#[utoipa::path(get, path = "/billing/invoices/{id}/download_pdf", tag = "billing", params(("id" = i64, Path)), responses((status = 200, body = Vec<u8>, content_type = "application/pdf"), (status = 404, body = ErrorBody)), security(("bearer" = [])))]
+async fn download(State(state): State<AppState>, Admin(member): Admin, Path(id): Path<i64>) -> Outcome<Answer> {
+    let account = member.account.id;
+    let invoice = store::find_invoice(&state.pool, account, InvoiceId(id)).await?.ok_or_else(Problem::not_found)?;
+    let buyer = accounts::store::find_details(&state.pool, account).await?.ok_or_else(Problem::not_found)?;
+    let paper = paper::rules::paper(&invoice, &buyer.details, &seller(&state));
+    // Fonts are cut to the letters used, which takes a while: not on a thread that others wait for.
+    let drawn = tokio::task::spawn_blocking(move || paper::pdf::draw(&paper)).await;
+    match drawn.map_err(|error| error.to_string()).and_then(|drawn| drawn.map_err(|error| error.to_string())) {
+        Ok(bytes) => Ok(Answer::file("application/pdf", &format!("{}.pdf", invoice.number), bytes)),
+        Err(reason) => Err(Problem::internal(&reason)),
+    }
+}
+
+fn seller(state: &AppState) -> Seller {
+    let config = &state.config;
+    Seller { name: config.seller_name.clone(), address: config.seller_address.clone(), tax_id: config.seller_tax_id.clone() }
 }
 
 /// Withdraws an open invoice. It keeps its number and is void; the next one gets the next number.
