@@ -364,17 +364,17 @@ impl From<BillingError> for Problem {
             BillingError::Report(faults) => faults.iter().map(told).fold(Self::invalid(), |problem, (field, sentence)| problem.with_field(field, sentence)),
             BillingError::AlreadyReported(status) => {
                 Self::conflict("already_reported", format!("This reference is known already; see its payment, which is {status}."))
-                    .fact("status", status)
+                    .fact("state", status)
             }
             BillingError::TooManyReports => {
                 Self::refused("too_many_reports", "Too many of your reports are waiting for us; we answer them first.").fact("limit", PENDING_MAX)
             }
             BillingError::InvoiceNotOpen(status) => {
-                Self::conflict("invoice_not_open", format!("This invoice is {status}; look at the list for an open one.")).fact("status", status)
+                Self::conflict("invoice_not_open", format!("This invoice is {status}; look at the list for an open one.")).fact("state", status)
             }
             BillingError::PaymentNotPending(status) => {
                 Self::conflict("payment_not_pending", format!("This payment is {status} already; look at it before you go on."))
-                    .fact("status", status)
+                    .fact("state", status)
             }
             BillingError::LaterTransfer(reference) => {
                 Self::conflict("later_transfer", format!("A later period stands on this one; reverse {reference} first."))

@@ -677,6 +677,7 @@ fn fault(reply: &Reply, method: &Method) -> Option<String> {
     let body = &reply.body;
     let is_right = match (status < 300, kind.as_str()) {
         (true, "application/json") => body["success"] == true && body["request_id"] == id.as_str() || body["openapi"].is_string(),
+        (true, "application/pdf") => reply.bytes.starts_with(b"%PDF-"),
         (true, _) => kind.starts_with("text/"),
         (false, "application/json") => {
             let sentence = body["error"].as_str().unwrap_or("");

@@ -9,6 +9,7 @@ mod hostile;
 mod invitations;
 mod mail;
 mod money;
+mod papers;
 mod people;
 mod plans;
 mod races;

@@ -146,7 +146,7 @@ async fn the_same_report_is_one_payment_and_one_reference_is_one_report() {
     let reports = (0..20).map(|_| counter.report_with(json!({"reference": "BT-2"})));
     let parallel = join_all(reports).await;
 
-    assert_eq!((first, other.body["status"].as_str()), (again, Some("pending_approval")));
+    assert_eq!((first, other.body["state"].as_str()), (again, Some("pending_approval")));
     let ids = parallel.into_iter().map(|reply| reply.expect(201).data()["id"].as_i64()).collect::<std::collections::BTreeSet<_>>();
     assert_eq!((ids.len(), counter.app.count("select count(*) from payments").await), (1, 2));
 }
@@ -219,8 +219,8 @@ async fn only_an_open_invoice_takes_reports_and_only_so_many_wait() {
     let paid = counter.report_with(json!({"reference": "BT-21"})).await.expect_code(409, "invoice_not_open");
     let known = counter.report_with(json!({"reference": "BT-0"})).await.expect_code(409, "already_reported");
 
-    assert_eq!((too_many.body["limit"].as_i64(), paid.body["status"].as_str()), (Some(20), Some("paid")));
-    assert_eq!(known.body["status"], "confirmed");
+    assert_eq!((too_many.body["limit"].as_i64(), paid.body["state"].as_str()), (Some(20), Some("paid")));
+    assert_eq!(known.body["state"], "confirmed");
 }
 
 #[tokio::test]
@@ -272,7 +272,7 @@ async fn a_judged_report_is_not_judged_again() {
         let approved = counter.approve(payment, json!({})).await.expect_code(409, "payment_not_pending");
         let rejected = counter.reject(payment).await.expect_code(409, "payment_not_pending");
 
-        assert_eq!((approved.body["status"].as_str(), rejected.body["status"].as_str()), (Some(state), Some(state)));
+        assert_eq!((approved.body["state"].as_str(), rejected.body["state"].as_str()), (Some(state), Some(state)));
     }
     counter.approve(999_999, json!({})).await.expect_code(404, "not_found");
     counter.app.verify().await;
@@ -306,7 +306,7 @@ async fn g_a_transfer_that_was_reported_and_confirmed_directly_counts_once() {
     let direct = counter.confirm("BT-1", "89.00").await.expect(200);
     let approved = counter.approve(payment, json!({})).await.expect_code(409, "payment_not_pending");
 
-    assert_eq!((direct.data()["payment"]["id"].as_i64(), approved.body["status"].as_str()), (Some(payment), Some("confirmed")));
+    assert_eq!((direct.data()["payment"]["id"].as_i64(), approved.body["state"].as_str()), (Some(payment), Some("confirmed")));
     assert_eq!(direct.data()["changes"]["payment.payer_name"], json!(["A. Example", "Ana Example"]));
     assert_eq!(counter.app.count("select count(*) from payments").await, 1);
     counter.app.verify().await;
@@ -479,7 +479,7 @@ async fn a_withdrawn_invoice_keeps_its_number_and_what_was_paid_towards_it_count
     let next = counter.upgrade("starter").await;
 
     assert!(without.body["errors"]["reason"].is_array());
-    assert_eq!((void.data()["status"].as_str(), void.data()["outstanding"].as_str(), again.body["status"].as_str()), (Some("void"), Some("0.00"), Some("void")));
+    assert_eq!((void.data()["status"].as_str(), void.data()["outstanding"].as_str(), again.body["state"].as_str()), (Some("void"), Some("0.00"), Some("void")));
     assert_eq!((&void.data()["number"], next["number"].as_str().unwrap().ends_with("-0002")), (&first["number"], true));
     assert_eq!((next["paid"].as_str(), next["outstanding"].as_str()), (Some("40.00"), Some("49.00")));
     assert_eq!(counter.audits("invoice.voided").await, 1);

@@ -13,7 +13,7 @@ pub struct Seller {
     pub tax_id: Option<String>,
 }
 
-/// What is stamped across a paper.
+/// What is stamped on a paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamp {
     /// All has come.
@@ -39,7 +39,7 @@ pub struct Paper {
     pub number: String,
     /// "Invoice" or "Receipt".
     pub title: &'static str,
-    /// Across it.
+    /// At its head.
     pub stamp: Option<Stamp>,
     /// Who sells, a line each.
     pub seller: Vec<String>,

@@ -6,9 +6,8 @@ use chrono::{Datelike as _, Timelike as _};
 use krilla::{
     Document,
     color::rgb,
-    geom::{PathBuilder, Point, Rect, Transform},
+    geom::{PathBuilder, Point, Rect},
     metadata::{DateTime, Metadata},
-    num::NormalizedF32,
     page::PageSettings,
     paint::Fill,
     surface::Surface,
@@ -27,6 +26,8 @@ const RIGHT: i16 = 539;
 const AMOUNTS: i16 = 430;
 const VALUES: i16 = 170;
 const LINE: i16 = 14;
+/// The stamp's upper left corner.
+const STAMP: (i16, i16) = (415, 46);
 const SMALL: i16 = 9;
 const NORMAL: i16 = 10;
 const LARGE: i16 = 22;
@@ -105,8 +106,8 @@ enum Weight {
 }
 
 impl Pen<'_> {
-    fn ink(&mut self, (red, green, blue): (u8, u8, u8), opacity: NormalizedF32) {
-        self.surface.set_fill(Some(Fill { paint: rgb::Color::new(red, green, blue).into(), opacity, ..Fill::default() }));
+    fn ink(&mut self, (red, green, blue): (u8, u8, u8)) {
+        self.surface.set_fill(Some(Fill { paint: rgb::Color::new(red, green, blue).into(), ..Fill::default() }));
     }
 
     /// Writes a text whose baseline begins at a place, counted from the page's upper left corner.
@@ -115,7 +116,7 @@ impl Pen<'_> {
             Weight::Regular => self.regular.clone(),
             Weight::Bold => self.bold.clone(),
         };
-        self.ink(ink, NormalizedF32::ONE);
+        self.ink(ink);
         self.surface.draw_text(Point::from_xy(f32::from(x), f32::from(y)), font, f32::from(size), text, false, TextDirection::Auto);
     }
 
@@ -136,7 +137,7 @@ impl Pen<'_> {
         let rect = Rect::from_xywh(f32::from(x), f32::from(y), f32::from(width), f32::from(height));
         let mut path = PathBuilder::new();
         rect.into_iter().for_each(|rect| path.push_rect(rect));
-        self.ink(ink, NormalizedF32::ONE);
+        self.ink(ink);
         path.finish().iter().for_each(|path| self.surface.draw_path(path));
     }
 }
@@ -215,15 +216,16 @@ fn scanned(pen: &mut Pen<'_>, (left, top): (i16, i16), text: &str) {
     }
 }
 
-/// A word across the paper, through which it can still be read.
+/// A framed word at the head of the paper; level, so that it stays one word for who copies or searches it.
 fn stamped(pen: &mut Pen<'_>, stamp: Stamp) {
     let ink = match stamp {
         Stamp::Paid => GREEN,
         Stamp::Void => RED,
     };
-    let font = pen.bold.clone();
-    pen.surface.push_transform(&Transform::from_rotate_at(-18.0, 400.0, 90.0));
-    pen.ink(ink, NormalizedF32::new(0.45).unwrap_or(NormalizedF32::ONE));
-    pen.surface.draw_text(Point::from_xy(400.0, 90.0), font, 48.0, stamp.word(), false, TextDirection::Auto);
-    pen.surface.pop();
+    let (left, top, width, height, edge) = (STAMP.0, STAMP.1, 124, 46, 3);
+    pen.fill((left, top), (width, edge), ink);
+    pen.fill((left, top + height - edge), (width, edge), ink);
+    pen.fill((left, top), (edge, height), ink);
+    pen.fill((left + width - edge, top), (edge, height), ink);
+    pen.write((left + 16, top + 35), (Weight::Bold, 34), ink, stamp.word());
 }

@@ -9,9 +9,11 @@ use crate::{
 use serde_json::Value;
 
 /// Characters of a line at the most; what is longer goes on in the next one.
-const LINE_CHARS_MAX: usize = 44;
-/// Lines of an address at the most.
+const LINE_CHARS_MAX: usize = 36;
+/// Lines of an address at the most …
 const ADDRESS_LINES_MAX: usize = 9;
+/// … and of one of its members, so that none pushes the others off the paper.
+const MEMBER_LINES_MAX: usize = 2;
 /// Bank details at the most.
 const BANK_LINES_MAX: usize = 10;
 /// The order in which an address is read; what else it has comes after.
@@ -69,13 +71,13 @@ fn day(at: Timestamp) -> String {
 fn seller_lines(seller: &Seller) -> Vec<String> {
     let tax = seller.tax_id.as_ref().map(|tax_id| format!("Tax ID: {tax_id}"));
     let lines = std::iter::once(seller.name.clone()).chain(seller.address.iter().cloned()).chain(tax);
-    lines.flat_map(|line| wrapped(&line)).take(ADDRESS_LINES_MAX).collect()
+    lines.flat_map(|line| wrapped(&line).into_iter().take(MEMBER_LINES_MAX)).take(ADDRESS_LINES_MAX).collect()
 }
 
 fn buyer_lines(buyer: &Details) -> Vec<String> {
     let address = in_order(&buyer.billing_address, &ADDRESS_ORDER).into_iter().map(|(_, text)| text);
     let lines = std::iter::once(buyer.name.clone()).chain(address).chain(buyer.billing_email.clone());
-    lines.flat_map(|line| wrapped(&line)).take(ADDRESS_LINES_MAX).collect()
+    lines.flat_map(|line| wrapped(&line).into_iter().take(MEMBER_LINES_MAX)).take(ADDRESS_LINES_MAX).collect()
 }
 
 fn bank(invoice: &Invoice) -> Vec<(String, String)> {
