@@ -6,6 +6,7 @@
 use crate::{
     accounts, auth,
     clock::Timestamp,
+    credits,
     mail::{self, post::Post},
     period::days,
     sites,
@@ -35,6 +36,9 @@ struct Job {
 const JOBS: &[Job] = &[
     Job { name: "throttle.sweep", run: |state, _| Box::pin(async move { sweep(&state) }) },
     Job { name: "accounts.end_periods", run: |state, now| Box::pin(end_periods(state, now)) },
+    Job { name: "credits.expire_lots", run: |state, now| Box::pin(expire_lots(state, now)) },
+    Job { name: "credits.notify", run: |state, now| Box::pin(notify_of_credits(state, now)) },
+    Job { name: "credits.seal", run: |state, now| Box::pin(seal_ledger(state, now)) },
     Job { name: "accounts.purge", run: |state, now| Box::pin(purge_accounts(state, now)) },
     Job { name: "accounts.purge_people", run: |state, now| Box::pin(purge_people(state, now)) },
     Job { name: "auth.purge_tokens", run: |state, now| Box::pin(purge_tokens(state, now)) },
@@ -51,6 +55,19 @@ async fn end_periods(state: AppState, now: Timestamp) -> Result<(), String> {
         tracing::info!(changed, "periods ended");
     }
     Ok(())
+}
+
+async fn expire_lots(state: AppState, now: Timestamp) -> Result<(), String> {
+    credits::lots::service::expire_due(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
+}
+
+async fn notify_of_credits(state: AppState, now: Timestamp) -> Result<(), String> {
+    let app_url = &state.config.app_url;
+    credits::notices::service::notify(&state.pool, app_url, now).await.map(drop).map_err(|error| with_cause(&error))
+}
+
+async fn seal_ledger(state: AppState, now: Timestamp) -> Result<(), String> {
+    credits::seals::service::seal_due(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn purge_accounts(state: AppState, now: Timestamp) -> Result<(), String> {

@@ -257,7 +257,7 @@ async fn payment_in(
 /// A part came: the invoice stays open and nothing activates.
 async fn part_in(connection: &mut PgConnection, taken: &Taken<'_>, now: Timestamp) -> Result<outcome::Told, BillingError> {
     let account = taken.held.row.id;
-    let pools = credits::store::find_balance(&mut *connection, account).await?.unwrap_or(credits::model::Pools::EMPTY);
+    let pools = credits::lots::service::lock_in(connection, account, now).await?.unwrap_or(credits::model::Pools::EMPTY);
     let invoice = get_invoice_in(connection, account, taken.invoice_before.id).await?;
     Ok(outcome::of_part(taken, pools, invoice, now))
 }

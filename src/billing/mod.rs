@@ -6,6 +6,7 @@
 
 pub mod balance;
 pub mod confirmation;
+pub mod gifts;
 pub mod invoices;
 pub mod methods;
 pub mod model;

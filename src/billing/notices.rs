@@ -38,7 +38,8 @@ pub async fn rejected_in(
 ) -> Result<(), StoreError> {
     let page = payment.invoice_id.map_or_else(|| app_url.to_owned(), |invoice| invoice_page(app_url, invoice));
     let reason = payment.reason.as_deref().unwrap_or("");
-    let letter = letters::payment_rejected(&page, &format!("{} {}", payment.amount, payment.currency), &payment.external_payment_id, reason);
+    let letter =
+        letters::payment_rejected(&page, &format!("{} {}", payment.amount, payment.currency), &payment.external_payment_id, reason);
     tell_in(connection, account, (MailKind::PaymentRejected, format!("payment_rejected:{}", payment.id)), letter, now).await
 }
 

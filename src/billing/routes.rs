@@ -2,7 +2,7 @@
 
 use super::{
     confirmation::{self, Confirmer, Order},
-    invoices, methods,
+    gifts, invoices, methods,
     model::{AdminResult, Confirmation, Confirmed, ExternalPaymentId, Invoice, OtherAmount, Payee, Run, Transfer},
     payments, queue, reversals,
     service::{self, Terms},
@@ -11,7 +11,7 @@ use crate::{
     accounts::{self, rules::AccountEvent},
     idempotency::model::Keyed,
     ids::{AccountId, PaymentMethod},
-    money::{Credits, Money},
+    money::Money,
     period::days,
     request_body,
     state::AppState,
@@ -45,7 +45,7 @@ pub fn administration() -> OpenApiRouter<AppState> {
         .routes(routes!(confirm))
         .routes(routes!(confirm_short))
         .routes(routes!(set_plan))
-        .routes(routes!(adjust))
+        .merge(gifts::routes::administration())
         .routes(routes!(suspend))
         .routes(routes!(reactivate))
         .merge(queue::routes::administration())
@@ -263,35 +263,6 @@ async fn set_plan(
     let (wanted, grace) = ((body.plan_slug.0.as_str(), body.reason.0.as_str()), days(state.config.grace_days));
     let (set, replayed) = service::set_plan(&state.pool, AccountId(id), wanted, key.as_ref(), grace, &origin, now).await?;
     Ok(marked(Answer::ok(set.data).message(set.message), replayed))
-}
-
-request_body! { Refused:
-    /// Extra credits, given or taken.
-    pub struct AdjustBody {
-        /// Positive: given, and kept over resets. Negative: taken.
-        amount: i64,
-        /// Why; stands on the statement.
-        reason: Text<500>,
-    }
-}
-
-/// Gives extra credits, or takes credits away.
-#[utoipa::path(post, path = "/billing/admin/accounts/{id}/credits", tag = "billing administration", request_body = AdjustBody, params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<crate::credits::model::Transaction>)), security(("bearer" = [])))]
-async fn adjust(
-    State(state): State<AppState>,
-    _: Operator,
-    Source(origin): Source,
-    IdempotencyKey(key): IdempotencyKey,
-    Now(now): Now,
-    Path(id): Path<i64>,
-    Body(body): Body<AdjustBody>,
-) -> Outcome<Answer> {
-    let amount = Credits::new(body.amount).ok().filter(|amount| *amount != Credits::ZERO);
-    let amount = amount.ok_or_else(|| Problem::invalid_field("amount", "Give a whole number other than 0."))?;
-    let key = Keyed::bind(key, &origin.actor, "adjust-credits", &format!("{id} {body:?}"));
-    let (transaction, replayed) =
-        service::adjust_credits(&state.pool, AccountId(id), (amount, &body.reason.0), key.as_ref(), &origin, now).await?;
-    Ok(marked(Answer::created(transaction), replayed))
 }
 
 request_body! { Refused:

@@ -246,7 +246,10 @@ mod tests {
                 Err(Unpayable::AmountMismatch { expected: money("89"), given: money(amount) })
             );
         }
-        assert_eq!((settled("40", OtherAmount::Counted), settled("90", OtherAmount::Counted)), (Ok(Settlement::Part), Ok(Settlement::Whole)));
+        assert_eq!(
+            (settled("40", OtherAmount::Counted), settled("90", OtherAmount::Counted)),
+            (Ok(Settlement::Part), Ok(Settlement::Whole))
+        );
         assert_eq!((settled("80", accepted()), settled("90", accepted())), (Ok(Settlement::Waived(money("9"))), Ok(Settlement::Whole)));
         let euros = Transfer { currency: Some("EUR".to_owned()), ..of("89", accepted()) };
         assert!(matches!(settles(&euros, money("89"), "USD"), Err(Unpayable::CurrencyMismatch { .. })));

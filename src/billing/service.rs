@@ -28,7 +28,6 @@ use crate::{
         service::KeyError,
     },
     ids::{AccountId, InvoiceId, PaymentMethod},
-    money::Credits,
     period::days,
     plans::{self, model::Plan},
 };
@@ -187,7 +186,12 @@ pub(super) async fn recall_in(
     key: Option<&Keyed>,
 ) -> Result<Option<Value>, BillingError> {
     let Some(keyed) = key else { return Ok(None) };
-    Ok(idempotency::service::recall_in(connection, account, keyed).await?.map(|first| first.answer))
+    let first = idempotency::service::recall_in(connection, account, keyed).await?;
+    // Spends keep their keys in the ledger itself; one that was used for a spend is used.
+    if first.is_none() && credits::store::is_key_used(connection, account, &keyed.key).await? {
+        return Err(KeyError::Reused.into());
+    }
+    Ok(first.map(|first| first.answer))
 }
 
 pub(super) async fn remember_in(
@@ -287,30 +291,6 @@ async fn set_plan_in(
     let message = format!("Account {account} has {} until {until}; credits {} → {}.", plan.slug, reset.before, reset.after);
     let data = AdminResult { account_id: account, status, plan: Some(plan.slug), credits: Some(reset.after) };
     Ok(Confirmed { data: written(&data)?, message })
-}
-
-/// Moves an account's extra credits by staff's hand.
-pub async fn adjust_credits(
-    pool: &PgPool,
-    account: AccountId,
-    (amount, reason): (Credits, &str),
-    key: Option<&Keyed>,
-    origin: &Origin,
-    now: Timestamp,
-) -> Result<Replayable<Value>, BillingError> {
-    db::retried(|| async move {
-        let mut tx = db::begin(pool).await?;
-        accounts::store::lock_account(&mut tx, account).await?.ok_or(AccountError::NotFound)?;
-        if let Some(first) = recall_in(&mut tx, account, key).await? {
-            return Ok((first, true));
-        }
-        let (_, transaction) = credits::service::adjust_in(&mut tx, account, amount, reason, origin, now).await?;
-        let answer = written(&transaction)?;
-        remember_in(&mut tx, account, key, (201, &answer), now).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        Ok((answer, false))
-    })
-    .await
 }
 
 #[allow(clippy::too_many_arguments, reason = "an audit entry, spelled out once for this room")]

@@ -4,6 +4,7 @@ use super::{
     database::Database,
     failure::Failure,
     output::{Output, table},
+    progress::Progress,
     serve::{self, reachable},
 };
 use igny8::{
@@ -42,7 +43,9 @@ pub(crate) async fn state(config: &Config, output: Output) -> Result<(), Failure
 /// `igny8 verify`.
 pub(crate) async fn verify(config: &Config, output: Output) -> Result<(), Failure> {
     let database = Database::open(config).await?;
-    let violations = service::verify(&database.pool).await;
+    let mut progress = Progress::start();
+    let violations = service::verify_telling(&database.pool, &mut |step| progress.tell(step)).await;
+    progress.end();
     database.close().await;
     let violations = violations?;
     let report = serde_json::json!({ "ok": violations.is_empty(), "violations": violations });

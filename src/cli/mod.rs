@@ -6,6 +6,7 @@ mod disposable;
 mod failure;
 mod inspect;
 mod output;
+mod progress;
 mod serve;
 
 use clap::{Parser, Subcommand};

@@ -215,25 +215,3 @@ pub struct Balance {
     /// When the period ends.
     pub resets_at: Option<DateTime<Utc>>,
 }
-
-/// What an operation costs.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct OperationCost {
-    /// The operation.
-    pub operation: Operation,
-    /// What is counted.
-    pub unit: Unit,
-    /// Credits per unit.
-    pub cost: Credits,
-}
-
-/// Whether a job could be paid for now.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Quote {
-    /// Credits that the job costs.
-    pub cost: Credits,
-    /// Credits that can be spent now.
-    pub available: Credits,
-    /// Whether they suffice.
-    pub sufficient: bool,
-}

@@ -2,8 +2,12 @@
 
 use super::{
     batch::rules::Wanted,
-    model::{Balance, Metadata, Operation, OperationCost, Quantity, Quote, Spend, Transaction, TransactionKind},
-    service::{self, CreditError, Spent},
+    explain,
+    history::{self, model::PastBalance, store::get_balance_at},
+    model::{Balance, Metadata, Operation, Quantity, Spend, Transaction, TransactionKind},
+    pricing,
+    service::{CreditError, Spent},
+    statement,
     store::{self, Filter},
 };
 use crate::{
@@ -13,9 +17,9 @@ use crate::{
     request_body,
     state::AppState,
     web::{
-        caller::{Caller, Developer, Now, Source, Spender, Viewer},
+        caller::{Caller, Now, Viewer},
         envelope::{Answer, Envelope},
-        extract::{Body, Path, Query, Text},
+        extract::{Body, Query, Text},
         field::Instant,
         idempotency::IdempotencyKey,
         page::{CursorRequest, Page},
@@ -25,7 +29,8 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::{HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue},
+    response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -33,17 +38,18 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// What a suspended customer may still see.
 pub fn reading() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(balance)).routes(routes!(transactions)).routes(routes!(costs))
+    let own = OpenApiRouter::new().routes(routes!(balance)).routes(routes!(transactions));
+    own.merge(pricing::routes::reading()).merge(history::routes::reading()).merge(explain::routes::reading())
 }
 
 /// What a developer may change.
 pub fn administration() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(set_cost))
+    pricing::routes::administration()
 }
 
 /// What only a working account may ask.
 pub fn quoting() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(check))
+    pricing::routes::asking()
 }
 
 /// What moves its credits.
@@ -51,20 +57,45 @@ pub fn spending() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(deduct))
 }
 
-/// What is there to spend, and when it is reset.
-#[utoipa::path(get, path = "/billing/credits/balance", tag = "credits", responses((status = 200, body = Envelope<Balance>)), security(("bearer" = []), ("site_key" = [])))]
-async fn balance(caller: Caller) -> Outcome<Answer> {
+request_body! { Ignored:
+    /// Which moment's balance to show.
+    pub struct BalanceFilter {
+        /// An instant that is not to come; left out: now, with what can be spent.
+        #[param(required = false, value_type = Option<String>, format = DateTime)]
+        #[schema(value_type = Option<String>, format = DateTime)]
+        at: Option<Instant>,
+    }
+}
+
+/// The balance of now, or of another moment.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum BalanceAnswer {
+    /// Of now.
+    Now(Balance),
+    /// Of the moment that was asked for.
+    Past(PastBalance),
+}
+
+/// What is there to spend, and when it is reset. With `at`, what was there at that moment.
+#[utoipa::path(get, path = "/billing/credits/balance", tag = "credits", params(BalanceFilter), responses((status = 200, body = Envelope<BalanceAnswer>)), security(("bearer" = []), ("site_key" = [])))]
+async fn balance(State(state): State<AppState>, caller: Caller, Now(now): Now, Query(filter): Query<BalanceFilter>) -> Outcome<Answer> {
     let account = caller.account()?;
-    let pools = account.pools;
-    Ok(Answer::ok(Balance {
-        credits: pools.total(),
-        held: Credits::ZERO,
-        available: pools.total(),
-        plan_credits: pools.plan,
-        extra_credits: pools.extra,
-        credits_per_month: account.plan.as_ref().map_or(Credits::ZERO, |plan| plan.credits_per_month),
-        resets_at: account.subscription.as_ref().map(|subscription| subscription.current_period_end),
-    }))
+    let Some(Instant(at)) = filter.at else {
+        return Ok(Answer::ok(BalanceAnswer::Now(Balance {
+            credits: account.pools.total(),
+            held: Credits::ZERO,
+            available: account.pools.total(),
+            plan_credits: account.pools.plan,
+            extra_credits: account.pools.extra,
+            credits_per_month: account.plan.as_ref().map_or(Credits::ZERO, |plan| plan.credits_per_month),
+            resets_at: account.subscription.as_ref().map(|subscription| subscription.current_period_end),
+        })));
+    };
+    if now < at {
+        return Err(Problem::invalid_field("at", "Give an instant that is not to come."));
+    }
+    Ok(Answer::ok(BalanceAnswer::Past(get_balance_at(&state.pool, account.id, at).await?)))
 }
 
 request_body! { Ignored:
@@ -87,72 +118,33 @@ request_body! { Ignored:
     }
 }
 
-/// The ledger, newest first.
-#[utoipa::path(get, path = "/billing/credits/transactions", tag = "credits", params(CursorRequest, TransactionFilter), responses((status = 200, body = Page<Transaction>)), security(("bearer" = [])))]
+impl TransactionFilter {
+    fn into_filter(self) -> Filter {
+        Filter { kind: self.r#type, operation: self.operation, from: self.from.map(|from| from.0), to: self.to.map(|to| to.0) }
+    }
+}
+
+/// The ledger, newest first. With `Accept: text/csv`, all entries of the filter as a file.
+#[utoipa::path(get, path = "/billing/credits/transactions", tag = "credits", params(CursorRequest, TransactionFilter), responses((status = 200, content((Page<Transaction> = "application/json"), (String = "text/csv")))), security(("bearer" = [])))]
 async fn transactions(
     State(state): State<AppState>,
-    viewer: Viewer,
+    Viewer(member): Viewer,
+    Now(now): Now,
+    headers: HeaderMap,
     page: CursorRequest,
     Query(filter): Query<TransactionFilter>,
-) -> Outcome<Answer> {
-    let account = viewer.0.account.id;
-    let filter =
-        Filter { kind: filter.r#type, operation: filter.operation, from: filter.from.map(|from| from.0), to: filter.to.map(|to| to.0) };
+) -> Outcome<Response> {
+    let account = member.account.id;
+    let filter = filter.into_filter();
+    if statement::routes::is_wanted(&headers) {
+        return Ok(statement::routes::answer(state.pool.clone(), (account, &member.account.slug), filter, now));
+    }
     let rows = match page.newer_than() {
         Some(newer_than) => store::list_newer(&state.pool, account, &filter, newer_than, page.limit()).await?,
         None => store::list_older(&state.pool, account, &filter, page.older_than(), page.limit()).await?,
     };
     let count = if page.count { Some(store::count_entries(&state.pool, account, &filter).await?) } else { None };
-    Ok(Answer::list(page.page(rows, |row| row.id, count)))
-}
-
-/// What each operation costs.
-#[utoipa::path(get, path = "/billing/credits/costs", tag = "credits", responses((status = 200, body = Envelope<Vec<OperationCost>>)), security(("bearer" = [])))]
-async fn costs(State(state): State<AppState>, _: Viewer) -> Outcome<Answer> {
-    Ok(Answer::ok(store::list_costs(&state.pool).await?))
-}
-
-request_body! { Refused:
-    /// A new price.
-    pub struct CostBody {
-        /// Credits per unit, from 0 to 1,000,000.
-        cost: i64,
-        /// Why.
-        reason: Text<500>,
-    }
-}
-
-/// Sets what an operation costs from now on.
-#[utoipa::path(patch, path = "/billing/admin/credit-costs/{operation}", tag = "billing administration", request_body = CostBody, params(("operation" = Operation, Path)), responses((status = 200, body = Envelope<OperationCost>)), security(("bearer" = [])))]
-async fn set_cost(
-    State(state): State<AppState>,
-    _: Developer,
-    Source(origin): Source,
-    Now(now): Now,
-    Path(operation): Path<String>,
-    Body(body): Body<CostBody>,
-) -> Outcome<Answer> {
-    let operation: Operation = operation.parse().map_err(|_| Problem::not_found())?;
-    let cost = Credits::new(body.cost).ok().filter(|cost| (0..=1_000_000).contains(&cost.get()));
-    let cost = cost.ok_or_else(|| Problem::invalid_field("cost", "Give a whole number from 0 to 1,000,000."))?;
-    service::set_cost(&state.pool, operation, cost, &body.reason.0, &origin, now).await?;
-    Ok(Answer::ok(OperationCost { operation, unit: operation.unit(), cost }))
-}
-
-request_body! { Ignored:
-    /// A job.
-    pub struct CheckBody {
-        /// What is to be done.
-        operation: Operation,
-        /// How many runs, ideas, words or images.
-        quantity: Quantity,
-    }
-}
-
-/// Whether a job could be paid for now. Writes nothing.
-#[utoipa::path(post, path = "/billing/credits/check", tag = "credits", request_body = CheckBody, responses((status = 200, body = Envelope<Quote>)), security(("bearer" = []), ("site_key" = [])))]
-async fn check(State(state): State<AppState>, spender: Spender, Body(body): Body<CheckBody>) -> Outcome<Answer> {
-    Ok(Answer::ok(service::quote(&state.pool, spender.account.pools, body.operation, body.quantity).await?))
+    Ok(Answer::list(page.page(rows, |row| row.id, count)).into_response())
 }
 
 request_body! { Ignored:

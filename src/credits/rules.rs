@@ -91,6 +91,16 @@ impl Pools {
         if self.plan == Credits::ZERO { Ok(None) } else { self.moved(self.plan.negated(), Credits::ZERO).map(Some) }
     }
 
+    /// Takes away what is left of a lot of the extra pool; nothing to do when it is spent.
+    pub fn expire_extra(self, amount: Credits) -> Result<Option<Move>, MoveRefused> {
+        if amount == Credits::ZERO { Ok(None) } else { self.moved(Credits::ZERO, amount.negated()).map(Some) }
+    }
+
+    /// Gives credits back to the pools that they came from.
+    pub fn refund(self, plan: Credits, extra: Credits) -> Result<Move, MoveRefused> {
+        self.moved(plan, extra)
+    }
+
     /// Fills the plan pool for a period; nothing to do for a plan without credits.
     pub fn grant_plan(self, amount: Credits) -> Result<Option<Move>, MoveRefused> {
         if amount == Credits::ZERO { Ok(None) } else { self.moved(amount, Credits::ZERO).map(Some) }

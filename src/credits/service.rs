@@ -1,20 +1,22 @@
 //! Moves credits. Each public verb is one transaction, or joins the caller's (`_in`).
 
 use super::{
-    model::{Operation, Pools, Quantity, Quote, Transaction, TransactionKind},
-    rules::{self, MoveRefused},
+    lots::{self, model::Lot},
+    model::{Pools, Transaction, TransactionKind},
+    refunds::rules::RefundRefused,
+    rules::MoveRefused,
     store::{self, NewEntry},
 };
 use crate::{
     audit,
     clock::Timestamp,
-    db::{self, MayCollide, StoreError},
+    db::{MayCollide, StoreError},
     ids::AccountId,
     money::{Credits, CreditsOutOfRange},
     plans::model::Plan,
 };
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Why credits did not move.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,12 @@ pub enum CreditError {
     /// The pools can't move so.
     #[error(transparent)]
     Refused(#[from] MoveRefused),
+    /// The entry can't be given back, or not so much of it.
+    #[error(transparent)]
+    NotRefundable(#[from] RefundRefused),
+    /// No entry of that number.
+    #[error("the account has no such entry")]
+    NoEntry,
     /// The key came with other input before.
     #[error("the idempotency key was used with other input")]
     KeyReused,
@@ -31,6 +39,9 @@ pub enum CreditError {
     /// The account was stopped, or its period ended, since the request was let in.
     #[error("the account may not spend")]
     NotAdmitted,
+    /// So many extra credits that expire at different times are not kept apart.
+    #[error("the account has too many lots of extra credits")]
+    TooManyLots,
     /// The spend came with a witness, and nothing of it was written: the gate has to be asked, then it can be tried again.
     #[error("the spender is not proven")]
     Unproven,
@@ -61,13 +72,6 @@ pub enum Spent {
     New(Transaction),
     /// Written when the key was first seen; nothing happened now.
     Replayed(Transaction),
-}
-
-/// What a job would cost, and whether it could be paid for. Writes nothing.
-pub async fn quote(pool: &PgPool, pools: Pools, operation: Operation, quantity: Quantity) -> Result<Quote, CreditError> {
-    let cost = rules::price(operation, quantity, store::unit_cost(pool, operation).await?)?;
-    let available = pools.total();
-    Ok(Quote { cost, available, sufficient: cost <= available })
 }
 
 /// Opens a new account's ledger with its plan's credits (A2).
@@ -119,7 +123,7 @@ pub async fn reset_in(
     actor: &str,
     now: Timestamp,
 ) -> Result<Reset, CreditError> {
-    let mut pools = store::lock_balance(connection, account).await?.ok_or(CreditError::NoBalance)?;
+    let mut pools = lots::service::lock_in(connection, account, now).await?.ok_or(CreditError::NoBalance)?;
     let before = pools.total();
     let metadata = json!({"plan_slug": plan.slug, "period": period_seq});
     let entry = |kind, moved, description| NewEntry {
@@ -182,7 +186,7 @@ pub async fn take_back_in(
     actor: &str,
     now: Timestamp,
 ) -> Result<(TakenBack, [Credits; 2]), CreditError> {
-    let mut pools = store::lock_balance(connection, account).await?.ok_or(CreditError::NoBalance)?;
+    let mut pools = lots::service::lock_in(connection, account, now).await?.ok_or(CreditError::NoBalance)?;
     let before = pools.total();
     let Some(granted) = store::find_granted(connection, account, period_seq).await? else {
         let nothing = TakenBack { granted: Credits::ZERO, taken_back: Credits::ZERO, spent: Credits::ZERO, given_back: Credits::ZERO };
@@ -207,7 +211,10 @@ pub async fn take_back_in(
         (taken_back, pools) = (moved.plan.negated(), moved.after);
     }
     let unspent = granted.expired.minus(granted.spent)?.max(Credits::ZERO);
-    if is_last && left == TimeLeft::Some && let Some(moved) = pools.grant_plan(unspent)? {
+    if is_last
+        && left == TimeLeft::Some
+        && let Some(moved) = pools.grant_plan(unspent)?
+    {
         store::append_entry(connection, entry(moved, "Given back with the time before"), now).await?;
         (given_back, pools) = (moved.plan, moved.after);
     }
@@ -215,62 +222,55 @@ pub async fn take_back_in(
     Ok((told, [before, pools.total()]))
 }
 
+/// Credits that staff move.
+#[derive(Debug)]
+pub struct StaffMove<'a> {
+    /// Signed.
+    pub amount: Credits,
+    /// An adjustment, or a purchase that is above zero.
+    pub kind: TransactionKind,
+    /// When what is left of credits given is gone; none: never.
+    pub expires_at: Option<Timestamp>,
+    /// Why; stands on the statement.
+    pub reason: &'a str,
+}
+
 /// Moves an account's credits by staff's hand: up into the extra pool, down in the order of spending. Audited.
 pub async fn adjust_in(
     connection: &mut PgConnection,
     account: AccountId,
-    amount: Credits,
-    reason: &str,
+    by: &StaffMove<'_>,
     origin: &audit::model::Origin,
     now: Timestamp,
-) -> Result<(Credits, Transaction), CreditError> {
-    let pools = store::lock_balance(connection, account).await?.ok_or(CreditError::NoBalance)?;
+) -> Result<Transaction, CreditError> {
+    let pools = lots::service::lock_in(connection, account, now).await?.ok_or(CreditError::NoBalance)?;
+    let moved = pools.adjust_extra(by.amount)?;
     let entry = NewEntry {
         account,
-        kind: TransactionKind::Adjustment,
-        moved: pools.adjust_extra(amount)?,
+        kind: by.kind,
+        moved,
         work: None,
-        description: reason.to_owned(),
-        metadata: json!({}),
+        description: by.reason.to_owned(),
+        metadata: by.expires_at.map_or_else(|| json!({}), |expires_at| json!({"expires_at": expires_at})),
         reference: None,
         period_seq: None,
         actor: &origin.actor,
         key: None,
     };
     let transaction = store::append_entry(connection, entry, now).await?;
+    if moved.extra > Credits::ZERO {
+        let lot = Lot { seq: transaction.id, remaining: moved.extra, expires_at: by.expires_at };
+        lots::service::grant_in(connection, account, pools, lot).await?;
+    }
     let record = audit::model::Entry {
         account: Some(account),
-        action: "credits.adjusted",
+        action: if by.kind == TransactionKind::Purchase { "credits.purchased" } else { "credits.adjusted" },
         target: format!("account:{account}"),
         before: json!({"credits": pools.total()}),
         after: json!({"credits": transaction.balance_after, "transaction": transaction.id}),
-        reason: Some(reason.to_owned()),
+        reason: Some(by.reason.to_owned()),
         at: now,
     };
     audit::service::record_in(connection, origin, &record).await?;
-    Ok((pools.total(), transaction))
-}
-
-/// Sets what an operation costs from now on. Audited.
-pub async fn set_cost(
-    pool: &PgPool,
-    operation: Operation,
-    cost: Credits,
-    reason: &str,
-    origin: &audit::model::Origin,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let mut tx = db::begin(pool).await?;
-    let before = store::upsert_cost(&mut tx, operation, cost, now).await?;
-    let record = audit::model::Entry {
-        account: None,
-        action: "credit_cost.changed",
-        target: format!("operation:{operation}"),
-        before: json!({"cost": before}),
-        after: json!({"cost": cost}),
-        reason: Some(reason.to_owned()),
-        at: now,
-    };
-    audit::service::record_in(&mut tx, origin, &record).await?;
-    Ok(tx.commit().await?)
+    Ok(transaction)
 }

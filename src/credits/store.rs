@@ -1,7 +1,8 @@
 //! SQL of balances, ledger and prices.
 
 use super::{
-    model::{Operation, OperationCost, Pools, Transaction, TransactionKind},
+    history::rules::DISORDER_MAX,
+    model::{Operation, Pools, Transaction, TransactionKind},
     rules::Move,
 };
 use crate::{clock::Timestamp, db::StoreError, ids::AccountId, money::Credits};
@@ -40,28 +41,32 @@ pub async fn insert_balance(connection: &mut PgConnection, account: AccountId) -
     Ok(())
 }
 
-/// Locks the balance row, before anything is read: two spends at once must not see the same balance.
-pub async fn lock_balance(connection: &mut PgConnection, account: AccountId) -> Result<Option<Pools>, StoreError> {
-    let pools = sqlx::query_as!(
-        Pools,
-        r#"select plan_credits as "plan: Credits", extra_credits as "extra: Credits", last_seq from credit_balances where account_id = $1 for update"#,
+/// A balance under its lock.
+#[derive(Clone, Copy, Debug)]
+pub struct LockedBalance {
+    /// As the row has it: lots that are over may still be in it.
+    pub pools: Pools,
+    /// When the first lot of extra credits ends.
+    pub next_expiry_at: Option<Timestamp>,
+}
+
+/// Locks the balance row, before anything is read: two spends at once must not see the same balance. Only
+/// `lots::service::lock_in` asks this, for it also ends the lots that are over.
+pub async fn lock_balance(connection: &mut PgConnection, account: AccountId) -> Result<Option<LockedBalance>, StoreError> {
+    let row = sqlx::query!(
+        r#"
+        select plan_credits as "plan: Credits", extra_credits as "extra: Credits", last_seq, next_expiry_at
+        from credit_balances where account_id = $1 for update
+        "#,
         account.0
     )
     .fetch_optional(connection)
     .await?;
-    Ok(pools)
-}
-
-/// The balance as it is.
-pub async fn find_balance(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Option<Pools>, StoreError> {
-    let pools = sqlx::query_as!(
-        Pools,
-        r#"select plan_credits as "plan: Credits", extra_credits as "extra: Credits", last_seq from credit_balances where account_id = $1"#,
-        account.0
-    )
-    .fetch_optional(executor)
-    .await?;
-    Ok(pools)
+    let locked = row.map(|row| LockedBalance {
+        pools: Pools { plan: row.plan, extra: row.extra, last_seq: row.last_seq },
+        next_expiry_at: row.next_expiry_at,
+    });
+    Ok(locked)
 }
 
 /// Moves the balance and writes the entry that explains it, in one statement. The balance must be locked.
@@ -129,7 +134,7 @@ pub async fn find_granted(connection: &mut PgConnection, account: AccountId, per
             select seq, plan_amount from credit_transactions where account_id = $1 and period_seq = $2 and kind = 'subscription'
         ), next as (
             select min(t.seq) as seq from credit_transactions t, granted g
-            where t.account_id = $1 and t.seq > g.seq and t.kind in ('subscription', 'expiry')
+            where t.account_id = $1 and t.seq > g.seq and (t.kind = 'subscription' or (t.kind = 'expiry' and t.plan_amount < 0))
         )
         select g.plan_amount as "amount!: Credits",
                coalesce((select -sum(t.plan_amount) from credit_transactions t
@@ -147,7 +152,7 @@ pub async fn find_granted(connection: &mut PgConnection, account: AccountId, per
 }
 
 /// Which entries a list shows.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Only of this kind.
     pub kind: Option<TransactionKind>,
@@ -157,6 +162,18 @@ pub struct Filter {
     pub from: Option<Timestamp>,
     /// Made before.
     pub to: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Before this instant none was made that is to be shown, whatever its place in the sequence.
+    fn earliest(&self) -> Option<Timestamp> {
+        self.from.map(|from| from - DISORDER_MAX)
+    }
+
+    /// After this one neither.
+    fn latest(&self) -> Option<Timestamp> {
+        self.to.map(|to| to + DISORDER_MAX)
+    }
 }
 
 /// Entries older than a number, newest first.
@@ -175,6 +192,7 @@ pub async fn list_older(
         from credit_transactions
         where account_id = $1 and seq < $2 and ($3::text is null or kind = $3) and ($4::text is null or operation = $4)
           and ($5::timestamptz is null or created_at >= $5) and ($6::timestamptz is null or created_at < $6)
+          and seq > coalesce(credit_seq_by($1, $8), 0) and seq <= coalesce(credit_seq_by($1, $9), 9223372036854775807)
         order by seq desc limit $7
         "#,
         account.0,
@@ -183,7 +201,9 @@ pub async fn list_older(
         filter.operation.map(Operation::as_str),
         filter.from,
         filter.to,
-        limit
+        limit,
+        filter.earliest(),
+        filter.latest()
     )
     .fetch_all(executor)
     .await?;
@@ -206,6 +226,7 @@ pub async fn list_newer(
         from credit_transactions
         where account_id = $1 and seq > $2 and ($3::text is null or kind = $3) and ($4::text is null or operation = $4)
           and ($5::timestamptz is null or created_at >= $5) and ($6::timestamptz is null or created_at < $6)
+          and seq > coalesce(credit_seq_by($1, $8), 0) and seq <= coalesce(credit_seq_by($1, $9), 9223372036854775807)
         order by seq limit $7
         "#,
         account.0,
@@ -214,7 +235,9 @@ pub async fn list_newer(
         filter.operation.map(Operation::as_str),
         filter.from,
         filter.to,
-        limit
+        limit,
+        filter.earliest(),
+        filter.latest()
     )
     .fetch_all(executor)
     .await?;
@@ -228,51 +251,29 @@ pub async fn count_entries(executor: impl PgExecutor<'_>, account: AccountId, fi
         select count(*) as "count!" from credit_transactions
         where account_id = $1 and ($2::text is null or kind = $2) and ($3::text is null or operation = $3)
           and ($4::timestamptz is null or created_at >= $4) and ($5::timestamptz is null or created_at < $5)
+          and seq > coalesce(credit_seq_by($1, $6), 0) and seq <= coalesce(credit_seq_by($1, $7), 9223372036854775807)
         "#,
         account.0,
         filter.kind.map(TransactionKind::as_str),
         filter.operation.map(Operation::as_str),
         filter.from,
-        filter.to
+        filter.to,
+        filter.earliest(),
+        filter.latest()
     )
     .fetch_one(executor)
     .await?;
     Ok(count)
 }
 
-/// Credits per unit of an operation; the built-in default where the table has no row.
-pub async fn unit_cost(executor: impl PgExecutor<'_>, operation: Operation) -> Result<i64, StoreError> {
-    let cost =
-        sqlx::query_scalar!("select cost from credit_costs where operation = $1", operation.as_str()).fetch_optional(executor).await?;
-    Ok(cost.unwrap_or(operation.default_cost()))
-}
-
-/// Every operation with its price.
-pub async fn list_costs(executor: impl PgExecutor<'_>) -> Result<Vec<OperationCost>, StoreError> {
-    let rows = sqlx::query!(r#"select operation as "operation: Operation", cost as "cost: Credits" from credit_costs"#)
-        .fetch_all(executor)
-        .await?;
-    let priced = |operation: Operation| {
-        rows.iter()
-            .find(|row| row.operation == operation)
-            .map_or(Credits::new(operation.default_cost()).unwrap_or_default(), |row| row.cost)
-    };
-    Ok(Operation::ALL
-        .iter()
-        .map(|operation| OperationCost { operation: *operation, unit: operation.unit(), cost: priced(*operation) })
-        .collect())
-}
-
-/// Sets the price of an operation. Gives the price before, where there was a row.
-pub async fn upsert_cost(connection: &mut PgConnection, operation: Operation, cost: Credits, now: Timestamp) -> Result<i64, StoreError> {
-    let before = unit_cost(&mut *connection, operation).await?;
-    sqlx::query!(
-        "insert into credit_costs (operation, cost, updated_at) values ($1, $2, $3) on conflict (operation) do update set cost = $2, updated_at = $3",
-        operation.as_str(),
-        cost.get(),
-        now
+/// Whether a spend came with the key before.
+pub async fn is_key_used(connection: &mut PgConnection, account: AccountId, key: &str) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar!(
+        r#"select true as "found!" from credit_transactions where account_id = $1 and idempotency_key = $2"#,
+        account.0,
+        key
     )
-    .execute(connection)
+    .fetch_optional(connection)
     .await?;
-    Ok(before)
+    Ok(found.is_some())
 }

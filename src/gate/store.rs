@@ -160,7 +160,8 @@ pub async fn find_person(
                u.email_verified_at is not null as "email_verified!",
                a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
-               b.plan_credits as "pool_plan?", b.extra_credits as "pool_extra?", b.last_seq as "pool_seq?",
+               b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?",
+               case when b.next_expiry_at <= $3 then credit_extra_at(b.account_id, b.extra_credits, $3) else b.extra_credits end as "pool_extra?",
                p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
                p.billing_cycle as "plan_billing_cycle?: BillingCycle", p.effective_credits as "plan_credits?", p.max_sites as "plan_max_sites?",
                p.max_users as "plan_max_users?", p.max_sectors as "plan_max_sectors?", p.features as "plan_features?",
@@ -223,7 +224,8 @@ pub async fn find_site_of_key_hash(
                sites.is_active as site_is_active, sites.deleted_at is not null as "site_is_deleted!", a.deleted_at is not null as "account_is_deleted!",
                a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
-               b.plan_credits as "pool_plan?", b.extra_credits as "pool_extra?", b.last_seq as "pool_seq?",
+               b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?",
+               case when b.next_expiry_at <= $2 then credit_extra_at(b.account_id, b.extra_credits, $2) else b.extra_credits end as "pool_extra?",
                p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
                p.billing_cycle as "plan_billing_cycle?: BillingCycle", p.effective_credits as "plan_credits?", p.max_sites as "plan_max_sites?",
                p.max_users as "plan_max_users?", p.max_sectors as "plan_max_sectors?", p.features as "plan_features?",
@@ -241,6 +243,7 @@ pub async fn find_site_of_key_hash(
         where k.key_sha256 = $1
         "#,
         key_sha256.as_slice(),
+        now,
     )
     .fetch_optional(pool)
     .await?;

@@ -3,6 +3,7 @@
 use super::model::{FirstAnswer, Keyed};
 use crate::{clock::Timestamp, db::StoreError, ids::AccountId};
 use sqlx::PgConnection;
+use std::collections::HashSet;
 
 /// A stored key: the hash it came with and the answer it got.
 pub struct Stored {
@@ -52,4 +53,24 @@ pub async fn insert_key(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Which of these keys, each with its account, have an answer here.
+pub async fn list_known(
+    connection: &mut PgConnection,
+    accounts: &[i64],
+    keys: &[String],
+) -> Result<HashSet<(AccountId, String)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        select k.account_id as "account: AccountId", k.idempotency_key
+        from unnest($1::bigint[], $2::text[]) as wanted (account_id, key)
+        join idempotency_keys k on k.account_id = wanted.account_id and k.idempotency_key = wanted.key
+        "#,
+        accounts,
+        keys
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.account, row.idempotency_key)).collect())
 }

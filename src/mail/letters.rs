@@ -101,6 +101,21 @@ pub fn payment_reversed(page: &str, amount: &str, reference: &str) -> Letter {
     letter("A payment was taken back", &lines, Some(&link))
 }
 
+/// To the owner of an account that has few credits left, or none.
+pub fn credits_low(app_url: &str, account: &str, credits: i64, credits_per_month: i64) -> Letter {
+    let link = Link { label: "See your plan", address: format!("{app_url}/billing") };
+    let account = one_line(account);
+    let (subject, first) = match credits {
+        0 => (format!("{account} has used up its credits"), format!("{account} has used up its credits on IGNY8.")),
+        _ => (
+            format!("{account} is running low on credits"),
+            format!("{account} has {credits} credits left on IGNY8; a month brings {credits_per_month}."),
+        ),
+    };
+    let lines = [first, "Upgrade the plan to go on at once, or wait for the next period.".to_owned()];
+    letter(&subject, &lines, Some(&link))
+}
+
 fn letter(subject: &str, lines: &[String], link: Option<&Link>) -> Letter {
     let (mut text, mut html) = (String::new(), String::from("<!doctype html><html><body style=\"font-family:sans-serif\">"));
     for line in lines {

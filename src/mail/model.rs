@@ -21,6 +21,10 @@ crate::words! {
         PaymentRejected = "payment_rejected",
         /// His money was taken back.
         PaymentReversed = "payment_reversed",
+        /// His account has few credits left.
+        CreditsLow = "credits_low",
+        /// His account has no credits left.
+        CreditsUsedUp = "credits_used_up",
     }
 }
 

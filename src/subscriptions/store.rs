@@ -194,11 +194,7 @@ pub async fn list_stood(connection: &mut PgConnection, account: AccountId) -> Re
 }
 
 /// The one standing period that one of these payments bought.
-pub async fn find_period_bought(
-    connection: &mut PgConnection,
-    account: AccountId,
-    payments: &[i64],
-) -> Result<Option<i32>, StoreError> {
+pub async fn find_period_bought(connection: &mut PgConnection, account: AccountId, payments: &[i64]) -> Result<Option<i32>, StoreError> {
     let seq = sqlx::query_scalar!(
         "select period_seq from subscription_periods where account_id = $1 and payment_id = any($2) and reversed_at is null",
         account.0,

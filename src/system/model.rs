@@ -58,6 +58,20 @@ pub struct Finding {
     pub detail: String,
 }
 
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// This law's query runs now.
+    Asking(Law),
+    /// The ledger's seals are made again.
+    Unsealing {
+        /// Entries done.
+        done: u64,
+        /// Entries that are sealed.
+        total: u64,
+    },
+}
+
 /// A law that is broken, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {

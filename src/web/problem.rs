@@ -24,7 +24,7 @@ use crate::{
         rules::Unpayable,
         service::BillingError,
     },
-    credits::{rules::MoveRefused, service::CreditError},
+    credits::{pricing::service::PriceError, refunds::rules::RefundRefused, rules::MoveRefused, service::CreditError},
     db::StoreError,
     gate::{
         rules::Refusal,
@@ -318,11 +318,22 @@ impl From<CreditError> for Problem {
                     .fact("required", required)
                     .fact("available", available)
             }
-            CreditError::Refused(MoveRefused::OutOfRange) => {
+            CreditError::Refused(MoveRefused::OutOfRange) | CreditError::NotRefundable(RefundRefused::OutOfRange) => {
                 Self::refused("credits_out_of_range", "An account can hold at most 1,000,000,000,000 credits.")
             }
+            CreditError::TooManyLots => Self::refused(
+                "lot_limit_reached",
+                "This account has extra credits of too many different expiries; give these another's, or none.",
+            ),
             CreditError::KeyReused => KeyError::Reused.into(),
-            CreditError::NoBalance => Self::not_found(),
+            CreditError::NotRefundable(RefundRefused::NotADeduction) => {
+                Self::refused("not_refundable", "Only deductions can be refunded; adjust the credits instead.")
+            }
+            CreditError::NotRefundable(RefundRefused::TooMuch { refundable }) => {
+                let sentence = format!("Only {refundable} credits of this deduction are left to refund; ask for no more.");
+                Self::refused("refund_too_large", sentence).fact("refundable", refundable)
+            }
+            CreditError::NoBalance | CreditError::NoEntry => Self::not_found(),
             CreditError::NotAdmitted => Refusal::Suspended.into(),
             CreditError::Unproven => Self::internal("a spend on trust was not proven before it was answered"),
             CreditError::Busy => Self::busy("try_again", "The ledger is busy; try again in a moment, with the same Idempotency-Key."),
@@ -361,16 +372,20 @@ impl From<BillingError> for Problem {
                 Self::invalid_field("payment_method", "This is not offered; see billing/payment-methods/available/.")
             }
             BillingError::NotFound => Self::not_found(),
-            BillingError::Report(faults) => faults.iter().map(told).fold(Self::invalid(), |problem, (field, sentence)| problem.with_field(field, sentence)),
+            BillingError::Report(faults) => {
+                faults.iter().map(told).fold(Self::invalid(), |problem, (field, sentence)| problem.with_field(field, sentence))
+            }
             BillingError::AlreadyReported(status) => {
                 Self::conflict("already_reported", format!("This reference is known already; see its payment, which is {status}."))
                     .fact("state", status)
             }
             BillingError::TooManyReports => {
-                Self::refused("too_many_reports", "Too many of your reports are waiting for us; we answer them first.").fact("limit", PENDING_MAX)
+                Self::refused("too_many_reports", "Too many of your reports are waiting for us; we answer them first.")
+                    .fact("limit", PENDING_MAX)
             }
             BillingError::InvoiceNotOpen(status) => {
-                Self::conflict("invoice_not_open", format!("This invoice is {status}; look at the list for an open one.")).fact("state", status)
+                Self::conflict("invoice_not_open", format!("This invoice is {status}; look at the list for an open one."))
+                    .fact("state", status)
             }
             BillingError::PaymentNotPending(status) => {
                 Self::conflict("payment_not_pending", format!("This payment is {status} already; look at it before you go on."))
@@ -424,8 +439,9 @@ impl From<Unpayable> for Problem {
             Unpayable::Inactive => Self::refused("plan_not_payable", "This plan is no longer offered; choose another."),
             Unpayable::NoPlan => Self::refused("no_payable_plan", "There is no open invoice and no paid plan; name the plan in plan_slug."),
             Unpayable::AmountMismatch { expected, given } => {
-                let sentence =
-                    format!("{expected} is owed and {given} was given; correct it, or send partial, or accept_amount_mismatch with a reason.");
+                let sentence = format!(
+                    "{expected} is owed and {given} was given; correct it, or send partial, or accept_amount_mismatch with a reason."
+                );
                 Self::refused("amount_mismatch", sentence).fact("expected", expected).fact("given", given)
             }
             Unpayable::CurrencyMismatch { expected, given } => {
@@ -648,6 +664,15 @@ impl From<AcceptanceError> for Problem {
             AcceptanceError::Session(error) => error.into(),
             AcceptanceError::Incomplete => Self::internal("an acceptance could not be completed"),
             AcceptanceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PriceError> for Problem {
+    fn from(error: PriceError) -> Self {
+        match error {
+            PriceError::InThePast => Self::invalid_field("effective_from", "Give an instant that is not over: the past keeps its price."),
+            PriceError::Store(error) => error.into(),
         }
     }
 }

@@ -25,7 +25,7 @@ const BATCH: u64 = 200;
 const BATCHES_AT_ONCE: usize = 6;
 
 /// What only succeeds with a token that comes by mail, or with the id of something that nobody here has made.
-const SELDOM_DONE: [&str; 16] = [
+const SELDOM_DONE: [&str; 18] = [
     "GET /api/v1/billing/invoices/{id}/download_pdf/",
     "POST /api/v1/billing/admin/invoices/{id}/void/",
     "POST /api/v1/billing/admin/payments/{id}/approve/",
@@ -42,6 +42,8 @@ const SELDOM_DONE: [&str; 16] = [
     "POST /api/v1/auth/sites/{id}/restore/",
     "POST /api/v1/auth/users/{id}/restore/",
     "POST /api/v1/auth/verify-email/",
+    "POST /api/v1/billing/admin/accounts/{id}/transactions/{seq}/refund/",
+    "POST /api/v1/billing/credits/quote/",
 ];
 
 /// Chance that can be repeated (splitmix64).

@@ -126,7 +126,10 @@ async fn a_reported_transfer_waits_for_an_admin_and_activates_nothing() {
 
     let reported = counter.report_with(json!({"note": "from my business account"})).await.expect(201);
 
-    assert_eq!((reported.data()["status"].as_str(), reported.data()["external_payment_id"].as_str()), (Some("pending_approval"), Some("BT-1")));
+    assert_eq!(
+        (reported.data()["status"].as_str(), reported.data()["external_payment_id"].as_str()),
+        (Some("pending_approval"), Some("BT-1"))
+    );
     assert_eq!(counter.stands().await, stands("pending_payment", "free-trial", 2_000));
     let queue = counter.get(&counter.staff, "billing/admin/payments/?status=pending_approval&count=true").await;
     let row = &queue.body["results"][0];
@@ -236,7 +239,8 @@ async fn a_report_tells_nothing_of_another_accounts_transfer_and_blocks_nobody()
     counter.reject(before).await.expect(200);
     let after = counter.post(&ben, &path, body).await.expect(201).data()["id"].as_i64().unwrap();
     counter.approve(after, json!({})).await.expect_code(409, "transfer_conflict");
-    let foreign = counter.post(&counter.ana, &path, json!({"reference": "BT-9", "amount": 1, "payer_name": "Ana", "paid_on": "2026-03-01"})).await;
+    let foreign =
+        counter.post(&counter.ana, &path, json!({"reference": "BT-9", "amount": 1, "payer_name": "Ana", "paid_on": "2026-03-01"})).await;
 
     foreign.expect_code(404, "not_found");
     counter.app.verify().await;
@@ -249,7 +253,10 @@ async fn g_an_approval_does_what_a_confirmation_does_and_writes_to_the_owner() {
 
     let approved = counter.approve(payment, json!({})).await.expect(200);
 
-    assert_eq!((approved.data()["payment"]["id"].as_i64(), approved.data()["payment"]["status"].as_str()), (Some(payment), Some("confirmed")));
+    assert_eq!(
+        (approved.data()["payment"]["id"].as_i64(), approved.data()["payment"]["status"].as_str()),
+        (Some(payment), Some("confirmed"))
+    );
     assert_eq!(approved.data()["changes"]["payment.status"], json!(["pending_approval", "confirmed"]));
     assert!(approved.body["message"].as_str().unwrap().starts_with("Starter is active for "));
     assert_eq!(counter.stands().await, stands("active", "starter", 1_000));
@@ -361,7 +368,10 @@ async fn an_approval_in_a_dry_run_writes_nothing_and_another_amount_needs_a_reas
     assert_eq!((refused.body["expected"].as_str(), refused.body["given"].as_str()), (Some("89.00"), Some("80.00")));
     assert!(both.body["errors"]["partial"].is_array());
     assert_eq!(dry.data()["changes"], real.data()["changes"]);
-    assert_eq!((real.data()["invoice"]["status"].as_str(), real.data()["invoice"]["account_balance"].as_str()), (Some("paid"), Some("0.00")));
+    assert_eq!(
+        (real.data()["invoice"]["status"].as_str(), real.data()["invoice"]["account_balance"].as_str()),
+        (Some("paid"), Some("0.00"))
+    );
     counter.app.verify().await;
 }
 
@@ -383,7 +393,10 @@ async fn the_queue_is_oldest_first_and_pages_lead_forth_and_back() {
     let third = page(second.1.clone().unwrap()).await;
     let back = page(third.2.clone().unwrap()).await;
 
-    assert_eq!((first.0, second.0, third.0), (vec!["BT-1".to_owned(), "BT-2".into()], vec!["BT-3".to_owned(), "BT-4".into()], vec!["BT-5".to_owned()]));
+    assert_eq!(
+        (first.0, second.0, third.0),
+        (vec!["BT-1".to_owned(), "BT-2".into()], vec!["BT-3".to_owned(), "BT-4".into()], vec!["BT-5".to_owned()])
+    );
     assert_eq!((first.2, third.1, back.0), (None, None, vec!["BT-3".to_owned(), "BT-4".into()]));
 }
 
@@ -421,13 +434,22 @@ async fn partial_payments_add_up_and_activate_once_when_complete() {
     assert_eq!(first.data()["changes"]["invoice.paid"], json!(["0.00", "40.00"]));
     let (stood, invoice) = after_first;
     assert_eq!(stood, stands("pending_payment", "free-trial", 2_000));
-    assert_eq!((invoice["paid"].as_str(), invoice["outstanding"].as_str(), invoice["status"].as_str()), (Some("40.00"), Some("49.00"), Some("open")));
+    assert_eq!(
+        (invoice["paid"].as_str(), invoice["outstanding"].as_str(), invoice["status"].as_str()),
+        (Some("40.00"), Some("49.00"), Some("open"))
+    );
     assert_eq!((again.data()["already_confirmed"].as_bool(), mismatch.body["expected"].as_str()), (Some(true), Some("49.00")));
     assert_eq!(complete.data()["invoice"]["status"], "paid");
-    assert_eq!((counter.stands().await, counter.invoice().await["account_balance"].as_str()), (stands("active", "starter", 1_000), Some("0.00")));
+    assert_eq!(
+        (counter.stands().await, counter.invoice().await["account_balance"].as_str()),
+        (stands("active", "starter", 1_000), Some("0.00"))
+    );
     assert_eq!(counter.app.count("select count(*) from subscription_periods where payment_id is not null").await, 1);
     let told = counter.mails("payment_confirmed").await;
-    assert!(told.len() == 3 && told[0].1.contains("49.00 USD are still outstanding") && told[2].1.contains("The invoice is paid."), "{told:?}");
+    assert!(
+        told.len() == 3 && told[0].1.contains("49.00 USD are still outstanding") && told[2].1.contains("The invoice is paid."),
+        "{told:?}"
+    );
     counter.app.verify().await;
 }
 
@@ -441,10 +463,19 @@ async fn an_overpayment_is_kept_and_counts_for_the_next_invoice() {
     let next = counter.upgrade("starter").await;
     let renewed = counter.confirm("BT-2", "78.00").await.expect(200);
 
-    assert_eq!((over.data()["invoice"]["account_balance"].as_str(), over.data()["account"]["status"].as_str()), (Some("11.00"), Some("active")));
+    assert_eq!(
+        (over.data()["invoice"]["account_balance"].as_str(), over.data()["account"]["status"].as_str()),
+        (Some("11.00"), Some("active"))
+    );
     assert!(over.body["message"].as_str().unwrap().contains("; 11.00 USD kept; "), "{}", over.text);
-    assert_eq!((next["amount"].as_str(), next["paid"].as_str(), next["outstanding"].as_str()), (Some("89.00"), Some("11.00"), Some("78.00")));
-    assert_eq!((renewed.data()["invoice"]["account_balance"].as_str(), renewed.data()["invoice"]["purpose"].as_str()), (Some("0.00"), Some("renewal")));
+    assert_eq!(
+        (next["amount"].as_str(), next["paid"].as_str(), next["outstanding"].as_str()),
+        (Some("89.00"), Some("11.00"), Some("78.00"))
+    );
+    assert_eq!(
+        (renewed.data()["invoice"]["account_balance"].as_str(), renewed.data()["invoice"]["purpose"].as_str()),
+        (Some("0.00"), Some("renewal"))
+    );
     counter.app.verify().await;
 }
 
@@ -454,7 +485,9 @@ async fn fifty_parts_at_once_add_up_to_one_activation() {
 
     let parts = (0..50).map(|part| {
         let counter = Arc::clone(&counter);
-        tokio::spawn(async move { counter.confirm_with(&format!("BT-{part}"), "2.00", json!({"partial": true, "plan_slug": "starter"})).await })
+        tokio::spawn(
+            async move { counter.confirm_with(&format!("BT-{part}"), "2.00", json!({"partial": true, "plan_slug": "starter"})).await },
+        )
     });
     for reply in join_all(parts).await {
         reply.unwrap().expect(200);
@@ -479,7 +512,10 @@ async fn a_withdrawn_invoice_keeps_its_number_and_what_was_paid_towards_it_count
     let next = counter.upgrade("starter").await;
 
     assert!(without.body["errors"]["reason"].is_array());
-    assert_eq!((void.data()["status"].as_str(), void.data()["outstanding"].as_str(), again.body["state"].as_str()), (Some("void"), Some("0.00"), Some("void")));
+    assert_eq!(
+        (void.data()["status"].as_str(), void.data()["outstanding"].as_str(), again.body["state"].as_str()),
+        (Some("void"), Some("0.00"), Some("void"))
+    );
     assert_eq!((&void.data()["number"], next["number"].as_str().unwrap().ends_with("-0002")), (&first["number"], true));
     assert_eq!((next["paid"].as_str(), next["outstanding"].as_str()), (Some("40.00"), Some("49.00")));
     assert_eq!(counter.audits("invoice.voided").await, 1);
@@ -499,11 +535,17 @@ async fn a_reversed_transfer_takes_back_what_is_unspent_and_the_trial_runs_on() 
 
     let data = reversed.data();
     assert_eq!(data["credits"], json!({"granted": 1_000, "taken_back": 700, "spent": 300, "given_back": 1_600}));
-    assert_eq!((data["payment"]["status"].as_str(), data["invoice"]["status"].as_str(), data["invoice"]["paid"].as_str()), (Some("reversed"), Some("open"), Some("0.00")));
+    assert_eq!(
+        (data["payment"]["status"].as_str(), data["invoice"]["status"].as_str(), data["invoice"]["paid"].as_str()),
+        (Some("reversed"), Some("open"), Some("0.00"))
+    );
     assert_eq!(data["changes"]["account.status"], json!(["active", "pending_payment"]));
     assert_eq!(counter.stands().await, stands("pending_payment", "free-trial", 1_600));
     let subscription = counter.account().await["subscription"].clone();
-    assert_eq!((subscription["status"].as_str(), instant(&subscription["current_period_end"])), (Some("trialing"), counter.app.now() + TimeDelta::days(13)));
+    assert_eq!(
+        (subscription["status"].as_str(), instant(&subscription["current_period_end"])),
+        (Some("trialing"), counter.app.now() + TimeDelta::days(13))
+    );
     assert_eq!((counter.audits("transfer.reversed").await, counter.mails("payment_reversed").await.len()), (1, 1));
     counter.app.verify().await;
 
@@ -587,7 +629,10 @@ async fn any_part_of_a_paid_invoice_reversed_opens_it_again() {
     let reversed = counter.reverse("BT-1").await.expect(200);
 
     let invoice = &reversed.data()["invoice"];
-    assert_eq!((invoice["status"].as_str(), invoice["paid"].as_str(), invoice["outstanding"].as_str()), (Some("open"), Some("49.00"), Some("40.00")));
+    assert_eq!(
+        (invoice["status"].as_str(), invoice["paid"].as_str(), invoice["outstanding"].as_str()),
+        (Some("open"), Some("49.00"), Some("40.00"))
+    );
     assert_eq!(counter.stands().await, stands("pending_payment", "free-trial", 2_000));
     counter.app.verify().await;
     counter.confirm("BT-3", "40.00").await.expect(200);

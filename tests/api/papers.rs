@@ -70,8 +70,10 @@ async fn an_open_invoice_says_who_sells_what_to_whom_and_how_to_pay() {
 
     let number = invoice["number"].as_str().unwrap();
     let reference = invoice["reference"].as_str().unwrap();
-    let told = ["Invoice", "IGNY8 Ltd", "1 Example Street", "Tax ID: GB000000000", "Ana & Sons", "2 Sample Road", "Leeds", number, reference];
-    let paying = ["Starter plan, 30 days", "89.00 USD", "Please transfer to", "IBAN", "XX00EXAM0000000000000000", "2026-03-01", "2026-03-08"];
+    let told =
+        ["Invoice", "IGNY8 Ltd", "1 Example Street", "Tax ID: GB000000000", "Ana & Sons", "2 Sample Road", "Leeds", number, reference];
+    let paying =
+        ["Starter plan, 30 days", "89.00 USD", "Please transfer to", "IBAN", "XX00EXAM0000000000000000", "2026-03-01", "2026-03-08"];
     for word in told.into_iter().chain(paying) {
         assert!(words.contains(word), "{word} in {words}");
     }

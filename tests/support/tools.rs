@@ -58,6 +58,7 @@ fn run(command: &mut Command, package: &str) -> String {
 
 /// Every folder below `usr/lib`, for the loader.
 fn libraries(folder: &Path) -> std::ffi::OsString {
-    let below = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    let below =
+        |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
     env::join_paths(below(folder.join("usr/lib"))).expect("plain names")
 }

@@ -262,3 +262,14 @@ pub async fn anonymise(connection: &mut PgConnection, user: UserId, now: Timesta
     .await?;
     Ok(())
 }
+
+/// Where an account's living owners get mail.
+pub async fn list_owner_emails(connection: &mut PgConnection, account: AccountId) -> Result<Vec<(UserId, String)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select user_id as "user: UserId", email from users where account_id = $1 and deleted_at is null and is_active and role = 'owner' order by user_id"#,
+        account.0
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.user, row.email)).collect())
+}

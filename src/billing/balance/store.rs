@@ -13,9 +13,12 @@ use sqlx::PgConnection;
 
 /// Locks an account's balance, opened at nothing where it has none yet. The account is locked before it.
 pub async fn lock_balance(connection: &mut PgConnection, account: AccountId) -> Result<Kept, StoreError> {
-    sqlx::query!("insert into account_money (account_id, balance, last_seq) values ($1, 0, 0) on conflict (account_id) do nothing", account.0)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query!(
+        "insert into account_money (account_id, balance, last_seq) values ($1, 0, 0) on conflict (account_id) do nothing",
+        account.0
+    )
+    .execute(&mut *connection)
+    .await?;
     let row = sqlx::query!("select balance, last_seq from account_money where account_id = $1 for update", account.0)
         .fetch_one(connection)
         .await?;

@@ -6,9 +6,8 @@ use serde_json::Value;
 pub const EURO_AREA: &str = "EU";
 
 /// Countries whose money is the euro.
-const EURO: [&str; 21] = [
-    "AT", "BE", "BG", "CY", "DE", "EE", "ES", "FI", "FR", "GR", "HR", "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PT", "SI", "SK",
-];
+const EURO: [&str; 21] =
+    ["AT", "BE", "BG", "CY", "DE", "EE", "ES", "FI", "FR", "GR", "HR", "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PT", "SI", "SK"];
 
 /// The country of a billing address: its member `country`, two letters in any case. Nothing where there is none.
 pub fn country_of(billing_address: &Value) -> Option<String> {

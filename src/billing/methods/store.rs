@@ -1,11 +1,7 @@
 //! SQL of payment methods.
 
 use super::model::{CountryDetails, MethodSettings, PaymentOption};
-use crate::{
-    clock::Timestamp,
-    db::StoreError,
-    ids::PaymentMethod,
-};
+use crate::{clock::Timestamp, db::StoreError, ids::PaymentMethod};
 use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor};
 

@@ -151,7 +151,11 @@ fn header(pen: &mut Pen<'_>, paper: &Paper) -> i16 {
     for (x, lines) in [(LEFT, &paper.seller), (MIDDLE, &paper.buyer)] {
         let mut y = 132;
         for (place, line) in lines.iter().enumerate() {
-            if place == 0 { pen.strong((x, y), line) } else { pen.text((x, y), line) }
+            if place == 0 {
+                pen.strong((x, y), line)
+            } else {
+                pen.text((x, y), line)
+            }
             y += LINE;
         }
         lowest = lowest.max(y);

@@ -20,8 +20,7 @@ const BANK_LINES_MAX: usize = 10;
 const ADDRESS_ORDER: [&str; 12] =
     ["company", "name", "line1", "line2", "street", "address", "postal_code", "zip", "city", "state", "country", "tax_id"];
 /// The order in which bank details are read; what else there is comes after.
-const BANK_ORDER: [&str; 8] =
-    ["bank_name", "account_title", "account_number", "sort_code", "routing_number", "iban", "swift", "branch"];
+const BANK_ORDER: [&str; 8] = ["bank_name", "account_title", "account_number", "sort_code", "routing_number", "iban", "swift", "branch"];
 
 /// Puts a paper together: a receipt once the invoice is paid.
 pub fn paper(invoice: &Invoice, buyer: &Details, seller: &Seller) -> Paper {

@@ -169,11 +169,7 @@ fn clients_see(rows: Vec<PaymentRow>) -> Result<Vec<Payment>, StoreError> {
 }
 
 /// How many payments an account has, of all or of one status.
-pub async fn count_payments(
-    executor: impl PgExecutor<'_>,
-    account: AccountId,
-    status: Option<PaymentStatus>,
-) -> Result<i64, StoreError> {
+pub async fn count_payments(executor: impl PgExecutor<'_>, account: AccountId, status: Option<PaymentStatus>) -> Result<i64, StoreError> {
     let status = status.map(PaymentStatus::as_str);
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from payments where account_id = $1 and ($2::text is null or status = $2)"#,

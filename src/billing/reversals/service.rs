@@ -2,12 +2,7 @@
 
 use super::model::Reversal;
 use crate::{
-    accounts::{
-        self,
-        life::Held,
-        model::AccountStatus,
-        rules::AccountEvent,
-    },
+    accounts::{self, life::Held, model::AccountStatus, rules::AccountEvent},
     billing::{
         balance::{
             self,
@@ -105,7 +100,7 @@ async fn reverse_in(
     let invoice = get_invoice_in(connection, account, paid_for).await?;
     let undone = match invoice.status {
         InvoiceStatus::Paid => unsettle_in(connection, &held, &invoice, (stored, by), now).await?,
-        InvoiceStatus::Open | InvoiceStatus::Void => nothing_undone(connection, &held).await?,
+        InvoiceStatus::Open | InvoiceStatus::Void => nothing_undone(connection, &held, now).await?,
     };
     give_money_back_in(connection, stored, &invoice, now).await?;
     match (invoice.status, open) {
@@ -218,8 +213,8 @@ async fn status_in(
 }
 
 /// Of a transfer that had bought no time.
-async fn nothing_undone(connection: &mut PgConnection, held: &Held) -> Result<Undone, BillingError> {
-    let total = credits::store::find_balance(&mut *connection, held.row.id).await?.map_or(Credits::ZERO, |pools| pools.total());
+async fn nothing_undone(connection: &mut PgConnection, held: &Held, now: Timestamp) -> Result<Undone, BillingError> {
+    let total = credits::lots::service::lock_in(connection, held.row.id, now).await?.map_or(Credits::ZERO, |pools| pools.total());
     let plan = match held.row.plan {
         Some(plan) => Some(plans::store::get_plan(&mut *connection, plan).await?.slug),
         None => None,
@@ -275,5 +270,7 @@ fn message(held: &Held, undone: &Undone, stored: &StoredPayment, invoice: &Invoi
     });
     let plan = undone.plan.as_deref().unwrap_or("no plan");
     let (status, number, stands) = (undone.status, &invoice.number, invoice.status);
-    format!("{prefix}{reference} of {slug} (account {account}) is reversed: the account is {status} on {plan}{credits}; invoice {number} is {stands}.")
+    format!(
+        "{prefix}{reference} of {slug} (account {account}) is reversed: the account is {status} on {plan}{credits}; invoice {number} is {stands}."
+    )
 }

@@ -3,7 +3,8 @@
 use crate::{
     clock::Timestamp,
     credits::{
-        model::{Operation, Pools, Spend},
+        model::{Pools, Spend},
+        pricing::model::Prices,
         rules::{Move, MoveRefused, price},
     },
     idempotency::model::Keyed,
@@ -54,9 +55,6 @@ pub enum Decision {
     Refused(MoveRefused),
 }
 
-/// Credits per unit of each operation.
-pub type Prices = HashMap<Operation, i64>;
-
 /// Decides a batch in the order of arrival, each account from its own pools.
 ///
 /// `pools` holds what is known of each account and is left as the batch leaves it; accounts that it lacks are not decided
@@ -104,13 +102,8 @@ fn decide_one<'a>(
 }
 
 fn moved(wanted: &Wanted, prices: &Prices, pools: Pools) -> Result<Move, MoveRefused> {
-    let unit_cost = unit_cost(prices, wanted.spend.operation);
+    let unit_cost = prices.unit_cost(wanted.spend.operation, wanted.now);
     pools.spend(price(wanted.spend.operation, wanted.spend.quantity, unit_cost)?)
-}
-
-/// The price that a batch was decided with.
-pub fn unit_cost(prices: &Prices, operation: Operation) -> i64 {
-    prices.get(&operation).copied().unwrap_or(operation.default_cost())
 }
 
 impl From<CreditsOutOfRange> for Decision {
@@ -123,7 +116,7 @@ impl From<CreditsOutOfRange> for Decision {
 mod tests {
     use super::*;
     use crate::{
-        credits::model::{Metadata, Quantity},
+        credits::model::{Metadata, Operation, Quantity},
         money::Credits,
     };
 
@@ -154,7 +147,7 @@ mod tests {
         let batch = [wanted(1, 600, None), wanted(2, 100, None), wanted(1, 500, None), wanted(1, 400, None), wanted(3, 100, None)];
         let mut known = HashMap::from([(AccountId(1), pools(10)), (AccountId(2), pools(1))]);
 
-        let decisions = decide(&batch.iter().collect::<Vec<_>>(), &Prices::new(), &mut known);
+        let decisions = decide(&batch.iter().collect::<Vec<_>>(), &Prices::default(), &mut known);
 
         let after = |decision: &Option<Decision>| match decision {
             Some(Decision::Write(moved)) => Some((moved.after.plan.get(), moved.after.last_seq)),
@@ -179,7 +172,7 @@ mod tests {
         ];
         let mut known = HashMap::from([(AccountId(1), pools(10)), (AccountId(2), pools(1))]);
 
-        let decisions = decide(&batch.iter().collect::<Vec<_>>(), &Prices::new(), &mut known);
+        let decisions = decide(&batch.iter().collect::<Vec<_>>(), &Prices::default(), &mut known);
 
         assert_eq!((&decisions[1], &decisions[2]), (&Some(Decision::SameAs(0)), &Some(Decision::KeyReused)));
         assert!(matches!((&decisions[3], &decisions[4]), (Some(Decision::Refused(_)), Some(Decision::Refused(_)))));

@@ -3,6 +3,7 @@
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header},
+    response::Response,
 };
 use http_body_util::BodyExt as _;
 use igny8::{router::App, web::pipeline::PeerAddress};
@@ -86,16 +87,20 @@ impl Call {
         format!("{} {} [{headers}] {}", self.method, self.path, String::from_utf8_lossy(&self.body))
     }
 
-    /// Sends it and reads the whole reply.
-    pub(crate) async fn send(self) -> Reply {
+    /// Sends it and gives the reply with its body unread.
+    pub(crate) async fn open(self) -> Response {
         let mut request = Request::new(Body::from(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = self.path.parse().expect("a path");
         *request.headers_mut() = self.headers;
         request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("igny8.test"));
         request.extensions_mut().insert(PeerAddress(SocketAddr::new(self.address, 40_000)));
-        let response = self.app.oneshot(request).await.expect("the router answers");
-        let (parts, body) = response.into_parts();
+        self.app.oneshot(request).await.expect("the router answers")
+    }
+
+    /// Sends it and reads the whole reply.
+    pub(crate) async fn send(self) -> Reply {
+        let (parts, body) = self.open().await.into_parts();
         let bytes = body.collect().await.expect("a whole body").to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
