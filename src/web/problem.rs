@@ -19,7 +19,13 @@ use crate::{
         recovery::service::RecoveryError,
         service::{HashingError, LoginError, NotSigned, PasswordChangeError, SessionError, TokenRefused},
     },
-    billing::{rules::Unpayable, service::BillingError},
+    billing::{
+        balance::service::BalanceError,
+        methods::service::MethodError,
+        payments::{rules::PENDING_MAX, service::told},
+        rules::Unpayable,
+        service::BillingError,
+    },
     credits::{pricing::service::PriceError, refunds::rules::RefundRefused, rules::MoveRefused, service::CreditError},
     db::StoreError,
     gate::{
@@ -381,10 +387,56 @@ impl From<BillingError> for Problem {
             BillingError::MethodNotOffered => {
                 Self::invalid_field("payment_method", "This is not offered; see billing/payment-methods/available/.")
             }
+            BillingError::NotFound => Self::not_found(),
+            BillingError::Report(faults) => {
+                faults.iter().map(told).fold(Self::invalid(), |problem, (field, sentence)| problem.with_field(field, sentence))
+            }
+            BillingError::AlreadyReported(status) => {
+                Self::conflict("already_reported", format!("This reference is known already; see its payment, which is {status}."))
+                    .fact("state", status)
+            }
+            BillingError::TooManyReports => {
+                Self::refused("too_many_reports", "Too many of your reports are waiting for us; we answer them first.")
+                    .fact("limit", PENDING_MAX)
+            }
+            BillingError::InvoiceNotOpen(status) => {
+                Self::conflict("invoice_not_open", format!("This invoice is {status}; look at the list for an open one."))
+                    .fact("state", status)
+            }
+            BillingError::PaymentNotPending(status) => {
+                Self::conflict("payment_not_pending", format!("This payment is {status} already; look at it before you go on."))
+                    .fact("state", status)
+            }
+            BillingError::LaterTransfer(reference) => {
+                Self::conflict("later_transfer", format!("A later period stands on this one; reverse {reference} first."))
+                    .fact("external_payment_id", reference)
+            }
+            BillingError::Balance(error) => error.into(),
             BillingError::Account(error) => error.into(),
             BillingError::Credits(error) => error.into(),
             BillingError::Key(error) => error.into(),
             BillingError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<MethodError> for Problem {
+    fn from(error: MethodError) -> Self {
+        match error {
+            MethodError::NotFound => Self::not_found(),
+            MethodError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BalanceError> for Problem {
+    fn from(error: BalanceError) -> Self {
+        match error {
+            BalanceError::Used => {
+                Self::conflict("money_used", "A later invoice has taken a part of this money; reverse that one's transfer first.")
+            }
+            BalanceError::OutOfRange => Self::invalid_field("amount", "This is more than an account can keep; correct the amount."),
+            BalanceError::Store(error) => error.into(),
         }
     }
 }
@@ -403,8 +455,9 @@ impl From<Unpayable> for Problem {
             Unpayable::Inactive => Self::refused("plan_not_payable", "This plan is no longer offered; choose another."),
             Unpayable::NoPlan => Self::refused("no_payable_plan", "There is no open invoice and no paid plan; name the plan in plan_slug."),
             Unpayable::AmountMismatch { expected, given } => {
-                let sentence =
-                    format!("{expected} is owed and {given} was given; correct it, or send accept_amount_mismatch with a reason.");
+                let sentence = format!(
+                    "{expected} is owed and {given} was given; correct it, or send partial, or accept_amount_mismatch with a reason."
+                );
                 Self::refused("amount_mismatch", sentence).fact("expected", expected).fact("given", given)
             }
             Unpayable::CurrencyMismatch { expected, given } => {

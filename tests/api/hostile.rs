@@ -26,6 +26,12 @@ const BATCHES_AT_ONCE: usize = 6;
 
 /// What only succeeds with a token that comes by mail, or with the id of something that nobody here has made.
 const SELDOM_DONE: &[&str] = &[
+    "GET /api/v1/billing/invoices/{id}/download_pdf/",
+    "POST /api/v1/billing/admin/invoices/{id}/void/",
+    "POST /api/v1/billing/admin/payments/{id}/approve/",
+    "POST /api/v1/billing/admin/payments/{id}/reject/",
+    "POST /api/v1/billing/admin/transfers/{external_payment_id}/reverse/",
+    "POST /api/v1/billing/invoices/{id}/report-transfer/",
     "DELETE /api/v1/auth/invitations/{id}/",
     "DELETE /api/v1/auth/sessions/{id}/",
     "DELETE /api/v1/auth/sites/{id}/sectors/{sector_id}/",
@@ -682,6 +688,7 @@ fn fault(reply: &Reply, method: &Method) -> Option<String> {
     let body = &reply.body;
     let is_right = match (status < 300, kind.as_str()) {
         (true, "application/json") => body["success"] == true && body["request_id"] == id.as_str() || body["openapi"].is_string(),
+        (true, "application/pdf") => reply.bytes.starts_with(b"%PDF-"),
         (true, _) => kind.starts_with("text/"),
         (false, "application/json") => {
             let sentence = body["error"].as_str().unwrap_or("");
