@@ -45,6 +45,14 @@ async fn balances_unlike_ledger(connection: &mut PgConnection) -> Result<Vec<Fin
             select account_id, sum(plan_amount) as plan_sum, sum(extra_amount) as extra_sum from credit_transactions group by account_id
         ) t on t.account_id = b.account_id
         where coalesce(b.plan_credits, 0) <> coalesce(t.plan_sum, 0) or coalesce(b.extra_credits, 0) <> coalesce(t.extra_sum, 0)
+        union all
+        -- Lots lag behind what is spent, and never behind what is there; the balance knows which ends first.
+        select b.account_id, format('lots of %s credits for an extra pool of %s; the first ends %s, and the balance says %s', l.lots_sum, b.extra_credits,
+                                    coalesce(l.first_end::text, 'never'), coalesce(b.next_expiry_at::text, 'never'))
+        from credit_balances b
+        left join (select account_id, sum(remaining) as lots_sum, min(expires_at) as first_end from credit_lots group by account_id) l
+            on l.account_id = b.account_id
+        where l.lots_sum < b.extra_credits or l.first_end is distinct from b.next_expiry_at
         order by 1
         limit $1
         "#
@@ -96,6 +104,13 @@ async fn negative_balances(connection: &mut PgConnection) -> Result<Vec<Finding>
             select account_id, format('after row %s it was plan %s, extra %s', seq, plan_after, extra_after)
             from credit_transactions
             where plan_after < 0 or extra_after < 0
+            union all
+            -- What is left of a deduction that was given back.
+            select t.account_id, format('of row %s, which took %s, %s were given back', t.seq, -t.amount, sum(r.amount))
+            from credit_refunds r
+            join credit_transactions t on t.account_id = r.account_id and t.seq = r.deduction_seq
+            group by t.account_id, t.seq, t.amount
+            having t.amount + sum(r.amount) > 0
         ) negative
         order by account_id
         limit $1
@@ -289,6 +304,19 @@ async fn changes_without_record(connection: &mut PgConnection) -> Result<Vec<Fin
             from audit_log l
             left join payments p on p.account_id = l.account_id and l.target = 'payment:' || p.payment_id and p.status in ('confirmed', 'reversed')
             where l.action = 'transfer.confirmed' and p.payment_id is null
+            union all
+            select t.account_id, format('%s audit rows tell of row %s, a %s by staff', count(l.audit_id), t.seq, t.kind)
+            from credit_transactions t
+            left join audit_log l on l.account_id = t.account_id and l.action in ('credits.purchased', 'credits.refunded')
+                                  and l.after ->> 'transaction' = t.seq::text
+            where t.kind in ('purchase', 'refund') and t.actor like 'user:%'
+            group by t.account_id, t.seq, t.kind
+            having count(l.audit_id) <> 1
+            union all
+            select l.account_id, format('audit row %s tells of row %s, which is not there', l.audit_id, l.after ->> 'transaction')
+            from audit_log l
+            left join credit_transactions t on t.account_id = l.account_id and t.seq = (l.after ->> 'transaction')::bigint
+            where l.action in ('credits.adjusted', 'credits.purchased', 'credits.refunded') and t.seq is null
         ) unrecorded
         order by account_id
         limit $1
