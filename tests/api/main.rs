@@ -10,6 +10,7 @@ mod hostile;
 mod invitations;
 mod lots;
 mod mail;
+mod model;
 mod notices;
 mod people;
 mod plans;
