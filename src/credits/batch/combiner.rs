@@ -5,6 +5,7 @@ use super::{
     store::{self, Columns, KnownKey},
 };
 use crate::{
+    clock::Timestamp,
     credits::{
         lots,
         model::{Pools, Transaction, TransactionKind},
@@ -13,7 +14,7 @@ use crate::{
     },
     db::StoreError,
     idempotency,
-    ids::AccountId,
+    ids::{AccountId, SessionId},
 };
 use chrono::TimeDelta;
 use sqlx::{PgConnection, postgres::PgConnectOptions};
@@ -112,14 +113,8 @@ impl Shard {
         let mut outcomes: Vec<Outcome> = Vec::new();
         outcomes.resize_with(batch.len(), || None);
         self.doubtful.clear();
-        match self.fast(batch, &mut outcomes).await {
-            // Nothing of them was written, for whatever reason: the gate has to say why.
-            Ok(()) => batch
-                .iter()
-                .zip(&mut outcomes)
-                .filter(|(wanted, outcome)| wanted.witness.is_some() && outcome.is_none())
-                .for_each(|(_, outcome)| *outcome = Some(Err(CreditError::Unproven))),
-            Err(error) => self.lost(&error),
+        if let Err(error) = self.fast(batch, &mut outcomes).await {
+            self.lost(&error);
         }
         for _ in 0..TRIES_MAX {
             let open = open_places(&outcomes);
@@ -184,15 +179,14 @@ impl Shard {
             locked.pools = lots::service::expire_in(&mut tx, *account, locked.pools, now).await?;
         }
         let prices = pricing::store::list_prices(&mut *tx).await?;
-        let (known, foreign) = known_keys(&mut tx, &places).await?;
+        let seen = Seen::by(&mut tx, &places, now).await?;
         let found = written_after_all(&mut tx, &doubts, &places).await?;
         let mut later: Vec<(usize, &Wanted)> = Vec::with_capacity(places.len());
         for (place, wanted) in places {
             let early = found
                 .get(&place)
                 .map(|entry| Ok(Spent::New(entry.clone())))
-                .or_else(|| wanted.witness.map(|_| Err(CreditError::Unproven)))
-                .or_else(|| early_outcome(wanted, locked.get(&wanted.account), &known, &foreign));
+                .or_else(|| seen.early_outcome(wanted, locked.get(&wanted.account)));
             match (early, outcomes.get_mut(place)) {
                 (Some(early), Some(outcome)) => *outcome = Some(early),
                 (None, _) => later.push((place, wanted)),
@@ -263,20 +257,6 @@ fn open_places(outcomes: &[Outcome]) -> Vec<usize> {
     outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_none()).map(|(place, _)| place).collect()
 }
 
-/// What the ledger knows of the batch's keys, and which of them were used on other routes.
-async fn known_keys(
-    connection: &mut PgConnection,
-    places: &[(usize, &Wanted)],
-) -> Result<(HashMap<(AccountId, String), KnownKey>, HashSet<(AccountId, String)>), StoreError> {
-    let keyed = places.iter().filter_map(|(_, wanted)| wanted.key.as_ref().map(|keyed| (wanted.account.0, keyed.key.clone())));
-    let (accounts, keys): (Vec<i64>, Vec<String>) = keyed.unzip();
-    if keys.is_empty() {
-        return Ok(Default::default());
-    }
-    let known = store::find_keys(connection, &accounts, &keys).await?;
-    Ok((known, idempotency::store::list_known(connection, &accounts, &keys).await?))
-}
-
 /// The entries without a key that a decided batch writes: with a key, the ledger itself tells whether they were written.
 fn doubtful<'a>(places: impl Iterator<Item = (usize, &'a Wanted)>, decisions: &[Option<Decision>]) -> HashMap<usize, Transaction> {
     let entry = |((place, wanted), decision): ((usize, &'a Wanted), &Option<Decision>)| match decision {
@@ -303,24 +283,53 @@ async fn written_after_all(
     Ok(found)
 }
 
-/// What can be answered before anything is decided: a replay, a reused key, an account that may not spend.
-fn early_outcome(
-    wanted: &Wanted,
-    locked: Option<&store::LockedAccount>,
-    known: &HashMap<(AccountId, String), KnownKey>,
-    foreign: &HashSet<(AccountId, String)>,
-) -> Option<Result<Spent, CreditError>> {
-    let Some(locked) = locked else { return Some(Err(CreditError::NoBalance)) };
-    if let Some(keyed) = &wanted.key
-        && let Some(first) = known.get(&(wanted.account, keyed.key.clone()))
-    {
-        let is_same = crate::secrets::same(&first.input_hash, &keyed.input_hash);
-        return Some(if is_same { Ok(Spent::Replayed(first.transaction.clone())) } else { Err(CreditError::KeyReused) });
+/// What is known of a batch's keys and witnesses once its accounts are locked.
+struct Seen {
+    known: HashMap<(AccountId, String), KnownKey>,
+    /// Keys that were used on other routes.
+    foreign: HashSet<(AccountId, String)>,
+    /// Witnesses that are not borne out.
+    strangers: HashSet<(AccountId, SessionId)>,
+}
+
+impl Seen {
+    async fn by(connection: &mut PgConnection, places: &[(usize, &Wanted)], now: Timestamp) -> Result<Self, StoreError> {
+        let mut seen = Seen { known: HashMap::new(), foreign: HashSet::new(), strangers: HashSet::new() };
+        let keyed = places.iter().filter_map(|(_, wanted)| wanted.key.as_ref().map(|keyed| (wanted.account.0, keyed.key.clone())));
+        let (accounts, keys): (Vec<i64>, Vec<String>) = keyed.unzip();
+        if !keys.is_empty() {
+            seen.known = store::find_keys(connection, &accounts, &keys).await?;
+            seen.foreign = idempotency::store::list_known(connection, &accounts, &keys).await?;
+        }
+        let witnesses = places.iter().filter_map(|(_, wanted)| Some((wanted.account, wanted.witness?))).collect::<Vec<_>>();
+        if !witnesses.is_empty() {
+            seen.strangers = store::list_strangers(connection, &witnesses, now).await?;
+        }
+        Ok(seen)
     }
-    if wanted.key.as_ref().is_some_and(|keyed| foreign.contains(&(wanted.account, keyed.key.clone()))) {
-        return Some(Err(CreditError::KeyReused));
+
+    /// What can be answered before anything is decided: a replay, a reused key, an account that may not spend. Who came with
+    /// a witness that is not borne out, or for an account that may not spend, is sent to the gate, which says why.
+    fn early_outcome(&self, wanted: &Wanted, locked: Option<&store::LockedAccount>) -> Option<Result<Spent, CreditError>> {
+        let may_spend = locked.is_some_and(|locked| locked.may_spend);
+        if wanted.witness.is_some_and(|witness| !may_spend || self.strangers.contains(&(wanted.account, witness.session))) {
+            return Some(Err(CreditError::Unproven));
+        }
+        if locked.is_none() {
+            return Some(Err(CreditError::NoBalance));
+        }
+        if let Some(keyed) = &wanted.key {
+            let key = (wanted.account, keyed.key.clone());
+            if let Some(first) = self.known.get(&key) {
+                let is_same = crate::secrets::same(&first.input_hash, &keyed.input_hash);
+                return Some(if is_same { Ok(Spent::Replayed(first.transaction.clone())) } else { Err(CreditError::KeyReused) });
+            }
+            if self.foreign.contains(&key) {
+                return Some(Err(CreditError::KeyReused));
+            }
+        }
+        (!may_spend).then_some(Err(CreditError::NotAdmitted))
     }
-    (!locked.may_spend).then_some(Err(CreditError::NotAdmitted))
 }
 
 /// Writes down the outcomes of those accounts whose decisions are committed, or were decided under their lock.

@@ -9,13 +9,13 @@ use crate::{
         pricing::model::Prices,
     },
     db::StoreError,
-    ids::AccountId,
+    ids::{AccountId, SessionId},
     money::Credits,
 };
 use chrono::TimeDelta;
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction, postgres::PgConnectOptions};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// The columns of a batch: its accounts, and its entries, each sorted by account. All processes lock in this order.
@@ -44,6 +44,10 @@ pub struct Columns {
     keys: Vec<Option<String>>,
     hashes: Vec<Option<Vec<u8>>>,
     times: Vec<Timestamp>,
+    priced_operations: Vec<String>,
+    costs: Vec<i64>,
+    next_costs: Vec<Option<i64>>,
+    next_froms: Vec<Option<Timestamp>>,
     witness_accounts: Vec<i64>,
     witness_sessions: Vec<Uuid>,
     witness_users: Vec<i64>,
@@ -92,6 +96,12 @@ impl Columns {
             columns.keys.push(wanted.key.as_ref().map(|keyed| keyed.key.clone()));
             columns.hashes.push(wanted.key.as_ref().map(|keyed| keyed.input_hash.to_vec()));
             columns.times.push(wanted.now);
+        }
+        for (operation, price) in &prices.0 {
+            columns.priced_operations.push(operation.as_str().to_owned());
+            columns.costs.push(price.cost);
+            columns.next_costs.push(price.next.map(|(_, cost)| cost));
+            columns.next_froms.push(price.next.map(|(from, _)| from));
         }
         // Also those whose own spend is refused: that is told to nobody but who may spend.
         let mut witnesses = batch.iter().zip(decisions).filter(|(_, decision)| decision.is_some());
@@ -161,8 +171,8 @@ fn spenders() -> Vec<String> {
 }
 
 /// Writes the entries of every account whose row is still as the batch was decided from, which may spend, whose
-/// witnesses all live, whose keys are new and whose prices stand; gives those accounts. Of all others nothing is touched.
-/// One statement, one commit.
+/// witnesses all live and whose keys are new; gives those accounts. Of all others nothing is touched, and of none when a
+/// price is another one by now. One statement, one commit.
 ///
 /// Which accounts may spend is said here as `accounts::rules::standing` and `gate::rules::admit` say it in Rust; a test
 /// holds them together.
@@ -190,9 +200,11 @@ pub async fn append_where_unchanged(
             union all
             select entry.account_id from entry
             join idempotency_keys k on k.account_id = entry.account_id and k.idempotency_key = entry.idempotency_key
-        ), dearer as materialized (
-            select distinct entry.account_id from entry join credit_costs c on c.operation = entry.operation
-                and case when c.next_from <= entry.created_at then c.next_cost else c.cost end <> entry.unit_cost
+        ), edited as materialized (
+            select c.operation from credit_costs c
+            where not exists (select from unnest($31::text[], $32::bigint[], $33::bigint[], $34::timestamptz[]) as known (operation, cost, next_cost, next_from)
+                              where known.operation = c.operation and known.cost = c.cost and known.next_cost is not distinct from c.next_cost
+                                and known.next_from is not distinct from c.next_from)
         ), stranger as materialized (
             select witness.account_id from unnest($26::bigint[], $27::uuid[], $28::bigint[], $30::int[]) as witness (account_id, session_id, user_id, factor)
             left join sessions on sessions.session_id = witness.session_id and sessions.user_id = witness.user_id
@@ -214,7 +226,7 @@ pub async fn append_where_unchanged(
               and (a.is_system or s.account_id is null or s.current_period_end > $22
                    or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $23))
               and not exists (select from known where known.account_id = wanted.account_id)
-              and not exists (select from dearer where dearer.account_id = wanted.account_id)
+              and not exists (select from edited)
               and not exists (select from stranger where stranger.account_id = wanted.account_id)
             returning b.account_id
         ), written as (
@@ -255,7 +267,11 @@ pub async fn append_where_unchanged(
         &columns.witness_sessions,
         &columns.witness_users,
         &spenders(),
-        &columns.witness_factors
+        &columns.witness_factors,
+        &columns.priced_operations,
+        &columns.costs,
+        &columns.next_costs as &[Option<i64>],
+        &columns.next_froms as &[Option<Timestamp>]
     )
     .fetch_all(connection)
     .await?;
@@ -306,6 +322,36 @@ pub async fn lock_balances(
         (row.account, LockedAccount { pools, may_spend: row.may_spend, has_ended_lots: row.has_ended_lots })
     });
     Ok(locked.collect())
+}
+
+/// Which of these witnesses, each with the account it wants to spend from, don't bear it out any more at `now`.
+pub async fn list_strangers(
+    connection: &mut PgConnection,
+    witnesses: &[(AccountId, Witness)],
+    now: Timestamp,
+) -> Result<HashSet<(AccountId, SessionId)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        select witness.account_id as "account!: AccountId", witness.session_id as "session!: SessionId"
+        from unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[]) as witness (account_id, session_id, user_id, factor)
+        left join sessions on sessions.session_id = witness.session_id and sessions.user_id = witness.user_id
+                           and sessions.revoked_at is null and sessions.expires_at > $5
+        left join users u on u.user_id = sessions.user_id and u.account_id = witness.account_id
+                          and u.is_active and u.deleted_at is null and u.role = any($6)
+        left join accounts a on a.account_id = u.account_id
+        left join plans p on p.plan_id = a.plan_id
+        where p.throttle_factor is distinct from witness.factor
+        "#,
+        &witnesses.iter().map(|(account, _)| account.0).collect::<Vec<_>>(),
+        &witnesses.iter().map(|(_, witness)| witness.session.0).collect::<Vec<_>>(),
+        &witnesses.iter().map(|(_, witness)| witness.user.0).collect::<Vec<_>>(),
+        &witnesses.iter().map(|(_, witness)| witness.throttle_factor).collect::<Vec<_>>(),
+        now,
+        &spenders()
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.account, row.session)).collect())
 }
 
 /// An entry that a key made before, with the hash of its input.
