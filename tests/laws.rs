@@ -123,6 +123,7 @@ async fn i2_fires_when_the_ledger_has_a_gap_or_a_step_that_does_not_add_up() {
             "update credit_transactions set plan_after = 991 where account_id = 29 and seq = 5",
             "update credit_transactions set extra_after = 49 where account_id = 29 and seq = 3",
             "update credit_balances set last_seq = 4 where account_id = 29",
+            "update credit_transactions set created_at = '2026-03-04T23:58:59.999999Z' where account_id = 29 and seq = 4",
         ],
     )
     .await;

@@ -45,6 +45,7 @@ async fn balances_unlike_ledger(connection: &mut PgConnection) -> Result<Vec<Fin
             select account_id, sum(plan_amount) as plan_sum, sum(extra_amount) as extra_sum from credit_transactions group by account_id
         ) t on t.account_id = b.account_id
         where coalesce(b.plan_credits, 0) <> coalesce(t.plan_sum, 0) or coalesce(b.extra_credits, 0) <> coalesce(t.extra_sum, 0)
+           or b.account_id is null
         union all
         -- Lots lag behind what is spent, and never behind what is there; the balance knows which ends first.
         select b.account_id, format('lots of %s credits for an extra pool of %s; the first ends %s, and the balance says %s', l.lots_sum, b.extra_credits,
@@ -78,6 +79,11 @@ async fn broken_sequences(connection: &mut PgConnection) -> Result<Vec<Finding>,
                 from credit_transactions
             ) a
             where plan_after <> plan_before + plan_amount or extra_after <> extra_before + extra_amount
+            union all
+            -- The past is found by the sequence, which therefore follows time, but for `credits::history::rules::DISORDER_MAX`.
+            select account_id, seq, format('row %s was made at %s, and the row before at %s', seq, created_at, made_before)
+            from (select account_id, seq, created_at, lag(created_at) over (partition by account_id order by seq) as made_before from credit_transactions) m
+            where created_at < made_before - interval '60 seconds'
             union all
             select b.account_id, b.last_seq, format('the balance row is at %s, the ledger at %s', b.last_seq, coalesce(max(t.seq), 0))
             from credit_balances b
