@@ -25,15 +25,24 @@ const BATCH: u64 = 200;
 const BATCHES_AT_ONCE: usize = 6;
 
 /// What only succeeds with a token that comes by mail, or with the id of something that nobody here has made.
-const SELDOM_DONE: [&str; 12] = [
+const SELDOM_DONE: &[&str] = &[
     "DELETE /api/v1/auth/invitations/{id}/",
     "DELETE /api/v1/auth/sessions/{id}/",
+    "DELETE /api/v1/auth/sites/{id}/sectors/{sector_id}/",
     "DELETE /api/v1/auth/users/{id}/",
     "GET /api/v1/billing/invoices/{id}/",
     "POST /api/v1/account/resume/",
+    "POST /api/v1/auth/change-email/",
+    "POST /api/v1/auth/change-email/confirm/",
     "POST /api/v1/auth/invitations/accept/",
+    "POST /api/v1/auth/mfa/activate/",
+    "POST /api/v1/auth/mfa/disable/",
+    "POST /api/v1/auth/mfa/enroll/",
+    "POST /api/v1/auth/mfa/recovery-codes/",
     "POST /api/v1/auth/password-reset/confirm/",
     "POST /api/v1/auth/sites/{id}/restore/",
+    "POST /api/v1/auth/users/{id}/mfa/reset/",
+    "POST /api/v1/auth/sites/{id}/url-conflict/",
     "POST /api/v1/auth/users/{id}/restore/",
     "POST /api/v1/auth/verify-email/",
     "POST /api/v1/billing/admin/accounts/{id}/transactions/{seq}/refund/",
