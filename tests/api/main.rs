@@ -14,6 +14,7 @@ mod invitations;
 mod lots;
 mod mail;
 mod mfa;
+mod model;
 mod money;
 mod notices;
 mod papers;
