@@ -702,3 +702,34 @@ async fn a_developer_changes_bank_details_by_country_and_issued_invoices_keep_th
     assert_eq!(counter.invoice().await["bank_details"]["bank_name"], "Example Bank");
     assert_eq!(counter.app.count("select count(*) from audit_log where action = 'payment_method.changed'").await, 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invoice_numbers_have_no_gap_when_many_ask_at_once() {
+    let counter = Arc::new(Counter::open().await);
+
+    let asking = (0..40).map(|turn| {
+        let counter = Arc::clone(&counter);
+        let plan = ["starter", "growth", "scale"][turn % 3];
+        tokio::spawn(async move { counter.upgrade(plan).await })
+    });
+    join_all(asking).await.into_iter().for_each(|invoice| drop(invoice.unwrap()));
+
+    let numbers =
+        sqlx::query_scalar::<_, String>("select number from invoices order by number").fetch_all(counter.app.pool()).await.unwrap();
+    let expected = (1..=numbers.len()).map(|number| format!("INV-{}-202603-{number:04}", counter.ana.account_id)).collect::<Vec<_>>();
+    assert_eq!(numbers, expected);
+    assert_eq!(counter.app.count("select count(*) from invoices where status = 'open'").await, 1);
+}
+
+#[tokio::test]
+async fn the_database_refuses_to_change_or_delete_a_money_row() {
+    let counter = Counter::owing().await;
+    counter.confirm("BT-1", "89.00").await.expect(200);
+
+    for statement in ["update account_money_entries set amount = 1", "delete from account_money_entries", "truncate account_money_entries"]
+    {
+        let refused = sqlx::query(statement).execute(counter.app.pool()).await.unwrap_err();
+
+        assert!(refused.to_string().contains("only ever added"), "{statement}: {refused}");
+    }
+}
