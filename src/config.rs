@@ -41,6 +41,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("APP_URL", ""),
     variable("SMTP_URL", ""),
     variable("MAIL_FROM", "no-reply@igny8.invalid"),
+    variable("MFA_REQUIRED_FOR_DEVELOPERS", "false"),
     variable("THROTTLE_DISABLED", "false"),
     variable("LOG_FORMAT", "pretty"),
     variable("LOG_LEVEL", "info"),
@@ -120,6 +121,8 @@ pub struct Config {
     pub smtp_url: Option<SecretString>,
     /// Who mails are from.
     pub mail_from: String,
+    /// Whether developers need a second factor for whatever developers alone may do.
+    pub mfa_required_for_developers: bool,
     /// Development only: no limits.
     pub throttle_disabled: bool,
     /// How log lines look.
@@ -182,6 +185,7 @@ impl Config {
             app_url: String::new(),
             smtp_url: reader.optional("SMTP_URL").map(SecretString::from),
             mail_from: reader.text("MAIL_FROM"),
+            mfa_required_for_developers: reader.parsed("MFA_REQUIRED_FOR_DEVELOPERS", "true or false", false),
             throttle_disabled: reader.parsed("THROTTLE_DISABLED", "true or false", false),
             log_format: reader.parsed("LOG_FORMAT", "pretty or json", LogFormat::Pretty),
             log_level: reader.text("LOG_LEVEL"),

@@ -1,6 +1,6 @@
 //! The one pool, the migrations, and the one page that says what each SQLSTATE means.
 
-use crate::config::Config;
+use crate::{config::Config, sealing::NotSealed};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
     Connection as _, PgConnection, PgPool, Postgres, Transaction,
@@ -58,6 +58,13 @@ impl From<sqlx::Error> for StoreError {
             (sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_), _) => StoreError::Busy(error),
             _ => StoreError::Broken(error),
         }
+    }
+}
+
+impl From<NotSealed> for StoreError {
+    /// What can't be sealed can't be written.
+    fn from(error: NotSealed) -> Self {
+        StoreError::Broken(sqlx::Error::Encode(Box::new(error)))
     }
 }
 

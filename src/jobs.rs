@@ -42,12 +42,17 @@ const JOBS: &[Job] = &[
     Job { name: "accounts.purge", run: |state, now| Box::pin(purge_accounts(state, now)) },
     Job { name: "accounts.purge_people", run: |state, now| Box::pin(purge_people(state, now)) },
     Job { name: "auth.purge_tokens", run: |state, now| Box::pin(purge_tokens(state, now)) },
+    Job { name: "auth.purge_attempts", run: |state, now| Box::pin(purge_attempts(state, now)) },
+    Job { name: "auth.purge_sessions", run: |state, now| Box::pin(purge_sessions(state, now)) },
     Job { name: "mail.purge", run: |state, now| Box::pin(purge_mail(state, now)) },
     Job { name: "sites.purge", run: |state, now| Box::pin(purge_sites(state, now)) },
+    Job { name: "sites.purge_events", run: |state, now| Box::pin(purge_events(state, now)) },
 ];
 
 /// Sites purged in one round at the most.
 const SITES_PURGED_MAX: i64 = 1_000;
+/// Events purged in one round at the most: more than come in one.
+const EVENTS_PURGED_MAX: i64 = 10_000;
 
 async fn end_periods(state: AppState, now: Timestamp) -> Result<(), String> {
     let changed = accounts::life::end_periods(&state.pool, days(state.config.grace_days), now).await.map_err(|error| with_cause(&error))?;
@@ -62,8 +67,7 @@ async fn expire_lots(state: AppState, now: Timestamp) -> Result<(), String> {
 }
 
 async fn notify_of_credits(state: AppState, now: Timestamp) -> Result<(), String> {
-    let app_url = &state.config.app_url;
-    credits::notices::service::notify(&state.pool, app_url, now).await.map(drop).map_err(|error| with_cause(&error))
+    credits::notices::service::notify(&state.pool, state.desk().outbox(), now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn seal_ledger(state: AppState, now: Timestamp) -> Result<(), String> {
@@ -71,11 +75,15 @@ async fn seal_ledger(state: AppState, now: Timestamp) -> Result<(), String> {
 }
 
 async fn purge_accounts(state: AppState, now: Timestamp) -> Result<(), String> {
-    accounts::life::purge_deleted(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
+    accounts::life::purge_deleted(&state.pool, sites::service::go_with_account, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn purge_sites(state: AppState, now: Timestamp) -> Result<(), String> {
     sites::service::purge_deleted(&state.pool, SITES_PURGED_MAX, now).await.map(drop).map_err(|error| with_cause(&error))
+}
+
+async fn purge_events(state: AppState, now: Timestamp) -> Result<(), String> {
+    sites::events::service::purge(&state.pool, EVENTS_PURGED_MAX, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn purge_people(state: AppState, now: Timestamp) -> Result<(), String> {
@@ -84,6 +92,18 @@ async fn purge_people(state: AppState, now: Timestamp) -> Result<(), String> {
 
 async fn purge_tokens(state: AppState, now: Timestamp) -> Result<(), String> {
     auth::recovery::service::purge(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
+}
+
+async fn purge_attempts(state: AppState, now: Timestamp) -> Result<(), String> {
+    auth::attempts::service::purge(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
+}
+
+async fn purge_sessions(state: AppState, now: Timestamp) -> Result<(), String> {
+    let forgotten = auth::service::purge_sessions(&state.pool, now).await.map_err(|error| with_cause(&error))?;
+    if forgotten > 0 {
+        tracing::info!(forgotten, "sessions that were over long ago");
+    }
+    Ok(())
 }
 
 async fn purge_mail(state: AppState, now: Timestamp) -> Result<(), String> {
@@ -105,9 +125,10 @@ async fn carry_mail(state: AppState, stop: CancellationToken) {
     let mut rounds = interval(MAIL_ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while stop.run_until_cancelled(rounds.tick()).await.is_some() {
-        let (pool, post, now) = (state.pool.clone(), Arc::clone(&post), state.clock.now());
-        let delivering = async move { mail::service::deliver(&pool, &post, now).await };
-        match tokio::spawn(state.tasks.track_future(delivering)).await {
+        let (state, post, now) = (state.clone(), Arc::clone(&post), state.clock.now());
+        let tasks = state.tasks.clone();
+        let delivering = async move { mail::service::deliver(&state.pool, &post, state.authenticator.vault(), now).await };
+        match tokio::spawn(tasks.track_future(delivering)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::error!(reason = with_cause(&error), "the outbox can't be read; it is tried again"),
             Err(panic) => tracing::error!(%panic, "carrying mail failed; it is tried again"),

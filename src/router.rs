@@ -51,9 +51,18 @@ fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
         .merge(open(auth::routes::tokens(), auth_limit, state).layer(DefaultBodyLimit::max(AUTH_BODY_BYTES_MAX)))
         .merge(plans::routes::catalogue()) // unthrottled (contract, section 7)
         .merge(system::routes::status()) // unthrottled
+        .merge(open(sites::industries::routes::catalogue(), Limit::of(Scope::Default), state))
         // Signed in, whatever the account's state: see who you are, what you owe, and pay it.
         .merge(signed_in(gate::routes::me(), auth_limit, state))
         .merge(signed_in(auth::routes::sessions(), auth_limit, state))
+        .merge(
+            open(auth::addresses::routes::confirming(), Limit::of(Scope::AuthStrict), state)
+                .layer(DefaultBodyLimit::max(AUTH_BODY_BYTES_MAX)),
+        )
+        .merge(signed_in(auth::addresses::routes::asking(), Limit::of(Scope::AuthStrict), state))
+        .merge(signed_in(auth::mfa::routes::own(), Limit::of(Scope::AuthStrict), state))
+        .merge(signed_in(auth::mfa::routes::reading(), auth_limit, state))
+        .merge(signed_in(auth::mfa::routes::administration(), Limit::BILLING_ADMIN, state))
         .merge(signed_in(auth::recovery::routes::resending(), Limit::of(Scope::AuthStrict), state))
         .merge(signed_in(accounts::people::routes::reading(), Limit::CONTENT, state))
         .merge(signed_in(accounts::invitations::routes::reading(), Limit::CONTENT, state))

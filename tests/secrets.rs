@@ -103,6 +103,20 @@ async fn plant(app: &TestApp) -> Vec<(&'static str, String)> {
     app.delete("/api/v1/account/").bearer(&last.access).send().await.expect(200);
     app.post("/api/v1/account/restore/").json(json!({"email": email, "password": second.1})).send().await.expect(200);
 
+    // Mails that wait with a live token each: of a reset, a proof of address and an invitation.
+    app.post("/api/v1/auth/password-reset/").json(json!({"email": email})).send().await.expect(200);
+    let back = Session::of(&log_in(&second.1).await.expect(200));
+    let move_to = json!({"new_email": "elsewhere@example.com", "password": second.1});
+    app.post("/api/v1/auth/change-email/").bearer(&back.access).json(move_to).send().await.expect(200);
+    // A second factor: what the app has, and what opens when it is lost.
+    let enrolled = app.post("/api/v1/auth/mfa/enroll/").bearer(&back.access).json(json!({"password": second.1})).send().await.expect(200);
+    let factor = enrolled.data()["secret"].as_str().unwrap().to_owned();
+    let totp = totp_rs::Builder::new().with_secret(totp_rs::Secret::try_from_base32(&factor).unwrap()).build().unwrap();
+    let code = totp.generate(app.now().timestamp().unsigned_abs()).to_string();
+    let activated = app.post("/api/v1/auth/mfa/activate/").bearer(&back.access).json(json!({"code": code})).send().await.expect(200);
+    let guest = json!({"email": "guest@example.com", "role": "viewer"});
+    app.post("/api/v1/auth/invitations/").bearer(&back.access).json(guest).send().await.expect(201);
+
     let tokens = [&ana.access, &ana.refresh, &again.access, &again.refresh, &staff.access, &staff.refresh, &last.access, &last.refresh];
     let mut secrets = vec![first, second, wrong, cookie, junk, query, unknown];
     // A token's signature is what makes it one; so it is not found in parts either.
@@ -112,7 +126,27 @@ async fn plant(app: &TestApp) -> Vec<(&'static str, String)> {
     }
     secrets.push(("site key", key.strip_prefix("igny8_").unwrap()[..43].to_owned()));
     secrets.push(("signing key", JWT_SECRET.to_owned()));
+    secrets.push(("second factor", factor));
+    secrets.push(("second factor, as a dump shows bytes", totp.secret().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()));
+    for code in activated.data()["recovery_codes"].as_array().unwrap() {
+        secrets.extend([code.as_str().unwrap().to_owned(), code.as_str().unwrap().replace('-', "")].map(|code| ("recovery code", code)));
+    }
+    let mailed = mailed_tokens(app).await;
+    assert_eq!(mailed.len(), 4, "a proof, a reset, an invitation and a change of address wait");
+    secrets.extend(mailed.into_iter().map(|token| ("mailed token", token)));
     secrets
+}
+
+/// The tokens in the mails that wait, as the worker would send them.
+async fn mailed_tokens(app: &TestApp) -> Vec<String> {
+    let waiting: Vec<(String, Vec<u8>)> =
+        sqlx::query_as("select dedupe_key, sealed_bodies from mail_outbox where sent_at is null").fetch_all(app.pool()).await.unwrap();
+    let vault = app.state.authenticator.vault();
+    let texts = waiting.iter().map(|(key, sealed)| vault.open(&format!("mail:{key}"), sealed).unwrap());
+    let texts = texts.map(|bodies| serde_json::from_slice::<(String, String)>(&bodies).unwrap().0);
+    let token =
+        |text: String| Some(text.split("?token=").nth(1)?.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect());
+    texts.filter_map(token).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,12 +164,15 @@ async fn no_secret_is_in_the_log_at_trace_or_in_a_dump_of_the_database() {
     assert!(logged.contains("the log is heard") && logged.matches("request_id=").count() > 25, "{}", logged.len());
     assert!(dumped.iter().any(|(table, rows)| table == "users" && rows.contains("ana@example.com")));
     for (name, secret) in &secrets {
-        assert!(secret.len() >= 20, "{name} is too short to be looked for");
+        assert!(secret.len() >= 16, "{name} is too short to be looked for");
         if let Some(at) = logged.find(secret.as_str()) {
             let line = logged[..at].rfind('\n').map_or(0, |newline| newline + 1);
             panic!("a {name} is in the log: {}", logged[line..].lines().next().unwrap_or(""));
         }
+        // Bytes are shown in hexadecimal.
+        let bytes = secret.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
         for (table, rows) in &dumped {
+            assert!(!rows.contains(&bytes), "a {name} is in {table} as bytes");
             assert!(!rows.contains(secret.as_str()), "a {name} is in {table}");
         }
     }

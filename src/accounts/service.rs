@@ -140,7 +140,7 @@ pub async fn register_in(
         password_hash: password_hash.clone(),
     };
     let user = auth::service::create_user_in(connection, &user, now).await?;
-    auth::recovery::service::send_verification_in(connection, &desk.config.app_url, (user, registration.email.as_str()), now).await?;
+    auth::recovery::service::send_verification_in(connection, desk.outbox(), (user, registration.email.as_str()), now).await?;
     let period = subscriptions::service::start_trial_in(connection, account, &plan, desk.config.trial_days, now).await?;
     credits::service::seed_in(connection, account, period, &plan, &format!("user:{user}"), now).await?;
     let after = json!({

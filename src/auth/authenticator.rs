@@ -1,7 +1,7 @@
 //! Signs and reads tokens, hashes and compares passwords: what signing in needs and keeps in memory.
 
 use super::{
-    model::{Claims, HashingCost, Holder, Password, Stay, TokenPair, TokenType},
+    model::{Claims, HashingCost, Holder, Password, Term, TokenPair, TokenType},
     passwords::{self, Match, NotHashed},
     rules,
     tokens::{Draft, NotSigned, TokenRefused, TokenSecrets, Tokens},
@@ -10,6 +10,8 @@ use crate::{
     clock::Timestamp,
     config::{Config, JWT_SECRET_BYTES_MIN},
     ids::{SessionId, UserId},
+    mail::service::Outbox,
+    sealing::Vault,
     secrets,
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -32,6 +34,13 @@ pub struct Desk<'a> {
     pub config: &'a Config,
 }
 
+impl<'a> Desk<'a> {
+    /// Where mails are written.
+    pub fn outbox(self) -> Outbox<'a> {
+        Outbox { vault: &self.authenticator.vault, app_url: &self.config.app_url }
+    }
+}
+
 /// Why tokens and passwords can't be served at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthenticatorError {
@@ -44,6 +53,9 @@ pub enum AuthenticatorError {
     /// Hashing and comparing do not fit together in this build.
     #[error("the self-test of passwords failed")]
     Passwords,
+    /// Sealing and opening do not fit together in this build.
+    #[error("the self-test of sealing failed")]
+    Sealing,
 }
 
 /// Why a password was not hashed or compared.
@@ -75,6 +87,7 @@ pub struct IssuedPair {
 /// Tokens and passwords. One instance per process: it bounds how many hashes are computed at once.
 pub struct Authenticator {
     tokens: Tokens,
+    vault: Vault,
     cost: HashingCost,
     /// Compared when there is nothing to compare with, so that an unknown user costs what a wrong password costs.
     decoy: String,
@@ -86,15 +99,22 @@ impl Authenticator {
     /// Takes the secrets and proves that signing, reading, hashing and comparing work, before anybody relies on them.
     pub fn new(cost: HashingCost, secrets: &TokenSecrets) -> Result<Self, AuthenticatorError> {
         let mut keys = std::iter::once(&secrets.current).chain(&secrets.previous);
+        let vault = Vault::new(keys.clone()).map_err(|_| AuthenticatorError::Sealing)?;
         if keys.any(|key| key.expose_secret().len() < JWT_SECRET_BYTES_MIN) {
             return Err(AuthenticatorError::SecretTooShort);
         }
         let tokens = Tokens::new(secrets);
         test_tokens(&tokens).ok_or(AuthenticatorError::Tokens)?;
+        test_sealing(&vault).ok_or(AuthenticatorError::Sealing)?;
         let decoy = test_passwords(cost).ok_or(AuthenticatorError::Passwords)?;
         let cores = available_parallelism().map_or(1, usize::from);
         let queue = Arc::new(Semaphore::new(cores.saturating_add(WAITING_MAX)));
-        Ok(Authenticator { tokens, cost, decoy, cores: Arc::new(Semaphore::new(cores)), queue })
+        Ok(Authenticator { tokens, vault, cost, decoy, cores: Arc::new(Semaphore::new(cores)), queue })
+    }
+
+    /// Seals what must not be read in the database.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
     }
 
     /// Reads an access token that is valid at `now`. Whether its session still lives is the gate's question.
@@ -107,11 +127,11 @@ impl Authenticator {
         self.tokens.read(token, TokenType::Refresh, now)
     }
 
-    /// Signs a fresh pair.
-    pub fn issue(&self, holder: Holder, session: SessionId, stay: Stay, now: Timestamp) -> Result<IssuedPair, NotSigned> {
-        let second = Timestamp::from_timestamp(now.timestamp(), 0).unwrap_or(now);
-        let access_expires_at = second + rules::access_life();
-        let refresh_expires_at = second + rules::refresh_life(stay);
+    /// Signs a fresh pair. Neither token outlives the session, whose term has an end however often it is refreshed.
+    pub fn issue(&self, holder: Holder, session: SessionId, term: Term, now: Timestamp) -> Result<IssuedPair, NotSigned> {
+        let whole = |instant: Timestamp| Timestamp::from_timestamp(instant.timestamp(), 0).unwrap_or(instant);
+        let refresh_expires_at = whole(rules::refresh_ends_at(term, now));
+        let access_expires_at = whole(now + rules::access_life()).min(refresh_expires_at);
         let access =
             Draft { holder, session, token_type: TokenType::Access, token_id: secrets::random_uuid(), expires_at: access_expires_at };
         let refresh = Draft { token_type: TokenType::Refresh, token_id: secrets::random_uuid(), expires_at: refresh_expires_at, ..access };
@@ -132,6 +152,10 @@ impl Authenticator {
     }
 
     /// Compares a password with what is stored, if anything is. Takes its time in either case.
+    ///
+    /// A hash of the old system takes longer than ours: until its user has logged in once, which replaces it, a patient
+    /// observer can tell that he is one of those who were imported. To make everybody wait as long would give each wrong
+    /// password the cost of the dearest.
     pub async fn compare(&self, password: &Password, stored: Option<&str>) -> Result<Match, HashingError> {
         let stored = stored.filter(|stored| passwords::can_match(stored));
         let (password, cost) = (password.clone(), self.cost);
@@ -174,6 +198,13 @@ fn test_tokens(tokens: &Tokens) -> Option<()> {
         && tokens.read(&token, TokenType::Refresh, now).is_err()
         && tokens.read(&token, TokenType::Access, draft.expires_at).is_err();
     (is_read && is_refused).then_some(())
+}
+
+/// Seals something and opens it; in another place it must not open.
+fn test_sealing(vault: &Vault) -> Option<()> {
+    let sealed = vault.seal("here", b"plain").ok()?;
+    let is_sound = vault.open("here", &sealed).is_ok_and(|opened| opened == b"plain") && vault.open("there", &sealed).is_err();
+    is_sound.then_some(())
 }
 
 /// Hashes a random password and compares it. Gives the hash, which nobody knows a password for.

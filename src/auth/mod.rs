@@ -2,11 +2,14 @@
 //! time, so that revoking works at once.
 //!
 //! The room owns users, sessions and refresh tokens. Three files are named by their noun: `passwords` and `tokens` stand
-//! on the floor of the rules, `authenticator` on that of the services. `users`, `members` and
-//! `recovery` have floors of their own.
+//! on the floor of the rules, `authenticator` on that of the services. `users`, `members`, `mfa`,
+//! `attempts`, `addresses` and `recovery` have floors of their own.
 
+pub mod addresses;
+pub mod attempts;
 pub mod authenticator;
 pub mod members;
+pub mod mfa;
 pub mod model;
 pub mod passwords;
 pub mod recovery;

@@ -1,6 +1,9 @@
 //! Who somebody is: roles, addresses, sessions, tokens.
 
-use crate::ids::{AccountId, SessionId, UserId};
+use crate::{
+    clock::Timestamp,
+    ids::{AccountId, SessionId, UserId},
+};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
@@ -202,13 +205,22 @@ impl HashingCost {
     pub const TESTS: HashingCost = HashingCost { memory_kib: 8, passes: 1 };
 }
 
-/// How long a login lasts without being used.
+/// How long a login lasts: without being used, and at the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stay {
-    /// Seven days.
+    /// Seven days; thirty at the most.
     Usual,
-    /// Twenty days: "remember me".
+    /// Twenty days, ninety at the most: "remember me".
     Remembered,
+}
+
+/// How long a session may go on: by its kind, and from when it was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Its kind.
+    pub stay: Stay,
+    /// When somebody proved by password who he is.
+    pub started_at: Timestamp,
 }
 
 /// Where a session was started, so that its owner recognises it.

@@ -1,6 +1,6 @@
 //! How long a login lasts, and what a refresh token that comes a second time means.
 
-use super::model::Stay;
+use super::model::{Stay, Term};
 use crate::{clock::Timestamp, period::days};
 use chrono::TimeDelta;
 
@@ -18,6 +18,24 @@ pub fn refresh_life(stay: Stay) -> TimeDelta {
         Stay::Usual => days(7),
         Stay::Remembered => days(20),
     }
+}
+
+/// How long a session lasts however often it is used: then somebody has to prove again who he is.
+pub fn session_life_max(stay: Stay) -> TimeDelta {
+    match stay {
+        Stay::Usual => days(30),
+        Stay::Remembered => days(90),
+    }
+}
+
+/// When a refresh token that is issued at `now` ends: unused, after its life; never after its session's longest.
+pub fn refresh_ends_at(term: Term, now: Timestamp) -> Timestamp {
+    (now + refresh_life(term.stay)).min(term.started_at + session_life_max(term.stay))
+}
+
+/// How long a session that is over is kept, for whoever asks later what happened.
+pub fn session_kept() -> TimeDelta {
+    days(30)
 }
 
 /// A refresh token, as it was issued and used so far.
@@ -60,6 +78,15 @@ pub fn refresh(session_generation: i32, token: Option<KnownToken>, now: Timestam
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_ends_unused_after_its_life_and_used_at_its_longest() {
+        let started_at = Timestamp::from_timestamp(1_772_323_200, 0).unwrap();
+        let ends = |stay, day| (refresh_ends_at(Term { stay, started_at }, started_at + days(day)) - started_at).num_days();
+
+        assert_eq!((ends(Stay::Usual, 0), ends(Stay::Usual, 6), ends(Stay::Usual, 23), ends(Stay::Usual, 29)), (7, 13, 30, 30));
+        assert_eq!((ends(Stay::Remembered, 0), ends(Stay::Remembered, 70), ends(Stay::Remembered, 89)), (20, 90, 90));
+    }
 
     #[test]
     fn a_refresh_token_is_judged_by_its_generation_and_its_first_use() {

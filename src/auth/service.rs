@@ -6,7 +6,11 @@ pub use super::{
 };
 use super::{
     members,
-    model::{Claims, Email, Holder, Opened, Password, Role, TokenPair, Visit},
+    mfa::{
+        model::SecondCode,
+        service::{Challenge, MfaError, challenge_in},
+    },
+    model::{Claims, Email, Holder, Opened, Password, Role, Term, TokenPair, Visit},
     passwords::{self, Match, NewPassword, PasswordFault},
     recovery::notices,
     rules::{self, Refresh},
@@ -28,6 +32,9 @@ use crate::{
 };
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
+
+/// Sessions that one purge takes away at the most.
+const SESSIONS_PURGED_MAX: i64 = 10_000;
 
 /// Why a session was not started, refreshed or ended.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +65,18 @@ pub enum LoginError {
     /// No such user, wrong password, or one who may not log in: all alike.
     #[error("invalid credentials")]
     InvalidCredentials,
+    /// He has failed too often to try again before so many seconds are over.
+    #[error("too many failed attempts; the next one in {0} s")]
+    TooSoon(u32),
+    /// He has a second factor and showed no code.
+    #[error("the second factor is missing")]
+    CodeMissing,
+    /// He has a second factor, and the code is wrong or was used before.
+    #[error("the second factor is wrong")]
+    CodeWrong,
+    /// His second factor could not be asked for.
+    #[error(transparent)]
+    SecondFactor(MfaError),
     /// The user changed between comparing and letting in; worth one more try.
     #[error("the user was changed meanwhile")]
     Changed,
@@ -69,6 +88,20 @@ pub enum LoginError {
     Session(#[from] SessionError),
 }
 
+impl LoginError {
+    /// Whether somebody guessed wrong: what is counted against him.
+    pub fn is_wrong_guess(&self) -> bool {
+        match self {
+            LoginError::InvalidCredentials | LoginError::CodeWrong | LoginError::Changed => true,
+            LoginError::TooSoon(_)
+            | LoginError::CodeMissing
+            | LoginError::SecondFactor(_)
+            | LoginError::Hashing(_)
+            | LoginError::Session(_) => false,
+        }
+    }
+}
+
 impl From<StoreError> for LoginError {
     fn from(error: StoreError) -> Self {
         LoginError::Session(error.into())
@@ -77,7 +110,11 @@ impl From<StoreError> for LoginError {
 
 impl MayCollide for LoginError {
     fn is_collision(&self) -> bool {
-        matches!(self, LoginError::Session(error) if error.is_collision())
+        match self {
+            LoginError::Session(error) => error.is_collision(),
+            LoginError::SecondFactor(error) => error.is_collision(),
+            _ => false,
+        }
     }
 }
 
@@ -162,14 +199,42 @@ pub async fn prove_deleted(desk: Desk<'_>, email: &Email, password: &Password) -
     if found != Match::No && gone.is_active { Ok(Some(gone.holder)) } else { Err(LoginError::InvalidCredentials) }
 }
 
-/// Lets somebody in whose password was compared, in the caller's transaction.
+/// Compares the password of somebody who is signed in already. `None`: it is another.
+pub async fn confirm<E: From<HashingError> + From<StoreError>>(
+    desk: Desk<'_>,
+    (user, email): (UserId, &Email),
+    password: &Password,
+) -> Result<Option<Credentials>, E> {
+    let known = users::store::find_credentials(desk.pool, email).await?;
+    let stored = known.as_ref().map(|known| known.password_hash.as_str());
+    let found = desk.authenticator.compare(password, stored).await?;
+    Ok(known.filter(|known| known.holder.user == user && found != Match::No))
+}
+
+/// All that somebody shows at the door.
+#[derive(Debug, Clone, Copy)]
+pub struct Entrance<'a> {
+    /// His password, compared.
+    pub proof: &'a Proof,
+    /// A code of his second factor.
+    pub code: Option<&'a SecondCode>,
+    /// What his session is to be like.
+    pub visit: &'a Visit,
+}
+
+/// Lets somebody in whose password was compared, and who shows a code where he has a second factor, in the caller's
+/// transaction.
 pub async fn log_in_in(
     connection: &mut PgConnection,
     authenticator: &Authenticator,
-    proof: &Proof,
-    visit: &Visit,
+    Entrance { proof, code, visit }: Entrance<'_>,
     now: Timestamp,
 ) -> Result<Opened, LoginError> {
+    match challenge_in(connection, authenticator.vault(), proof.holder(), code, now).await.map_err(LoginError::SecondFactor)? {
+        Challenge::Passed => {}
+        Challenge::CodeMissing => return Err(LoginError::CodeMissing),
+        Challenge::CodeWrong => return Err(LoginError::CodeWrong),
+    }
     // The row is asked again: a password that was changed after it was compared must open nothing.
     if !users::store::mark_login(connection, &proof.compared, proof.new_hash.as_deref(), now).await? {
         return Err(LoginError::Changed);
@@ -186,7 +251,7 @@ pub async fn start_session_in(
     now: Timestamp,
 ) -> Result<Opened, SessionError> {
     let session = SessionId(secrets::random_uuid());
-    let issued = authenticator.issue(holder, session, visit.stay, now)?;
+    let issued = authenticator.issue(holder, session, Term { stay: visit.stay, started_at: now }, now)?;
     let row = NewSession {
         id: session,
         user: holder.user,
@@ -212,7 +277,7 @@ async fn refresh_once(desk: Desk<'_>, claims: &Claims, origin: &Origin, now: Tim
     let token = store::find_refresh_token(&mut tx, claims.sid, claims.jti).await?;
     match rules::refresh(live.generation, token, now) {
         Refresh::Rotate { generation } => {
-            let issued = desk.authenticator.issue(live.holder, claims.sid, live.stay, now)?;
+            let issued = desk.authenticator.issue(live.holder, claims.sid, live.term, now)?;
             let (session, used) = (claims.sid, claims.jti);
             let (token, expires_at) = (issued.refresh_id, issued.pair.refresh_expires_at);
             let rotation = Rotation { session, used, issued: token, generation, expires_at };
@@ -222,7 +287,7 @@ async fn refresh_once(desk: Desk<'_>, claims: &Claims, origin: &Origin, now: Tim
         }
         Refresh::Reused => {
             store::revoke_session(&mut *tx, claims.user_id, claims.sid, "refresh_reused", now).await?;
-            notices::session_reused_in(&mut tx, &desk.config.app_url, claims, now).await?;
+            notices::session_reused_in(&mut tx, desk.outbox(), claims, now).await?;
             let entry = Entry {
                 account: live.holder.account,
                 action: "session.refresh_reused",
@@ -258,6 +323,11 @@ pub async fn log_out_everywhere(pool: &PgPool, user: UserId, now: Timestamp) -> 
     db::retried(async || store::revoke_sessions(pool, user, None, "logout_all", now).await).await
 }
 
+/// Forgets sessions that were over long ago. Gives how many.
+pub async fn purge_sessions(pool: &PgPool, now: Timestamp) -> Result<u64, StoreError> {
+    store::delete_over(pool, now - rules::session_kept(), SESSIONS_PURGED_MAX).await
+}
+
 /// A user's wish for another password.
 #[derive(Debug, Clone)]
 pub struct PasswordChange {
@@ -275,11 +345,8 @@ pub struct PasswordChange {
 
 /// Changes a password and ends the user's other sessions. Gives how many those were.
 pub async fn change_password(desk: Desk<'_>, change: &PasswordChange, origin: &Origin, now: Timestamp) -> Result<u64, PasswordChangeError> {
-    let known = users::store::find_credentials(desk.pool, &change.email).await?;
-    let stored = known.as_ref().map(|known| known.password_hash.as_str());
-    let found = desk.authenticator.compare(&change.old, stored).await?;
-    let is_his = |known: &Credentials| known.holder.user == change.user && found != Match::No;
-    let compared = known.filter(is_his).ok_or(PasswordChangeError::WrongPassword)?;
+    let compared = confirm::<PasswordChangeError>(desk, (change.user, &change.email), &change.old).await?;
+    let compared = compared.ok_or(PasswordChangeError::WrongPassword)?;
     passwords::check_password(&change.new, &change.email, desk.config.password_length_min)?;
     let new_hash = desk.authenticator.hash(&change.new.0).await?;
     let (compared, new_hash) = (&compared, &new_hash);
@@ -299,7 +366,7 @@ pub async fn change_password(desk: Desk<'_>, change: &PasswordChange, origin: &O
             at: now,
         };
         record_in(&mut tx, origin, &entry).await?;
-        notices::password_changed_in(&mut tx, &desk.config.app_url, change.user, now).await?;
+        notices::password_changed_in(&mut tx, desk.outbox(), change.user, now).await?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(ended)
     })

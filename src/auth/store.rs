@@ -1,7 +1,7 @@
 //! SQL of sessions and refresh tokens; users have theirs in `users/store.rs`.
 
 use super::{
-    model::{Device, Holder, Role, SessionView, Stay},
+    model::{Device, Holder, Role, SessionView, Stay, Term},
     rules::KnownToken,
 };
 use crate::{
@@ -62,8 +62,8 @@ pub struct LiveSession {
     pub holder: Holder,
     /// How often it was rotated.
     pub generation: i32,
-    /// How long it lasts.
-    pub stay: Stay,
+    /// How long it may go on.
+    pub term: Term,
 }
 
 /// Locks a session that is neither over nor revoked and whose user may be signed in.
@@ -75,7 +75,7 @@ pub async fn lock_session(
 ) -> Result<Option<LiveSession>, StoreError> {
     let row = sqlx::query!(
         r#"
-        select u.user_id as "user_id: UserId", u.account_id as "account_id: AccountId", u.role as "role: Role", s.generation, s.remember_me
+        select u.user_id as "user_id: UserId", u.account_id as "account_id: AccountId", u.role as "role: Role", s.generation, s.remember_me, s.created_at
         from sessions s
         join users u on u.user_id = s.user_id
         where s.session_id = $1 and s.user_id = $2 and s.revoked_at is null and s.expires_at > $3
@@ -91,7 +91,7 @@ pub async fn lock_session(
     Ok(row.map(|row| LiveSession {
         holder: Holder { user: row.user_id, account: row.account_id, role: row.role },
         generation: row.generation,
-        stay: if row.remember_me { Stay::Remembered } else { Stay::Usual },
+        term: Term { stay: if row.remember_me { Stay::Remembered } else { Stay::Usual }, started_at: row.created_at },
     }))
 }
 
@@ -227,10 +227,35 @@ pub async fn count_sessions(pool: &PgPool, user: UserId, now: Timestamp) -> Resu
     Ok(count.fetch_one(pool).await?)
 }
 
+/// Deletes sessions that were over before that, with their tokens; at most `limit`. Gives how many.
+pub async fn delete_over(pool: &PgPool, over_before: Timestamp, limit: i64) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        delete from sessions
+        where session_id in (
+            select session_id from sessions
+            where coalesce(revoked_at, expires_at) < $1
+            order by coalesce(revoked_at, expires_at)
+            limit $2)
+        "#,
+        over_before,
+        limit,
+    )
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Takes everything personal out of an account's users and ends their sessions; the rows stay, for the ledger and the log
 /// name them (H).
 pub async fn anonymise_users(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query!("delete from sessions where user_id in (select user_id from users where account_id = $1)", account.0)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!("delete from second_factors where user_id in (select user_id from users where account_id = $1)", account.0)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!("delete from known_addresses where user_id in (select user_id from users where account_id = $1)", account.0)
         .execute(&mut *connection)
         .await?;
     sqlx::query!("delete from one_time_tokens where user_id in (select user_id from users where account_id = $1)", account.0)

@@ -313,7 +313,7 @@ async fn finish_in(
     };
     let change = (side(0).into(), side(1).into());
     record_in(connection, account, "transfer.confirmed", format!("payment:{payment}"), change, reason, &by.origin, now).await?;
-    notices::confirmed_in(connection, account, terms.app_url, (&data.payment, &data.invoice), now).await?;
+    notices::confirmed_in(connection, account, terms.outbox, (&data.payment, &data.invoice), now).await?;
     let confirmed = Confirmed { data: written(&data)?, message };
     match payments::store::mark_confirmed(connection, account, payment, by.user, &confirmed.value(), now).await? {
         1 => Ok(confirmed),

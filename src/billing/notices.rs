@@ -9,7 +9,7 @@ use crate::{
     mail::{
         letters,
         model::{Delivery, Letter, Mail, MailKind},
-        service::enqueue_in,
+        service::Outbox,
     },
 };
 use sqlx::PgConnection;
@@ -18,42 +18,42 @@ use sqlx::PgConnection;
 pub async fn confirmed_in(
     connection: &mut PgConnection,
     account: AccountId,
-    app_url: &str,
+    outbox: Outbox<'_>,
     (payment, invoice): (&Payment, &Invoice),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let amount = format!("{} {}", payment.amount, payment.currency);
     let outstanding = (!invoice.outstanding.is_zero()).then(|| format!("{} {}", invoice.outstanding, invoice.currency));
-    let letter = letters::payment_confirmed(&invoice_page(app_url, invoice.id), &amount, &invoice.number, outstanding.as_deref());
-    tell_in(connection, account, (MailKind::PaymentConfirmed, format!("payment_confirmed:{}", payment.id)), letter, now).await
+    let letter = letters::payment_confirmed(&invoice_page(outbox.app_url, invoice.id), &amount, &invoice.number, outstanding.as_deref());
+    tell_in(connection, (account, outbox), (MailKind::PaymentConfirmed, format!("payment_confirmed:{}", payment.id)), letter, now).await
 }
 
 /// Money that was reported did not come.
 pub async fn rejected_in(
     connection: &mut PgConnection,
     account: AccountId,
-    app_url: &str,
+    outbox: Outbox<'_>,
     payment: &Payment,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let page = payment.invoice_id.map_or_else(|| app_url.to_owned(), |invoice| invoice_page(app_url, invoice));
+    let page = payment.invoice_id.map_or_else(|| outbox.app_url.to_owned(), |invoice| invoice_page(outbox.app_url, invoice));
     let reason = payment.reason.as_deref().unwrap_or("");
     let letter =
         letters::payment_rejected(&page, &format!("{} {}", payment.amount, payment.currency), &payment.external_payment_id, reason);
-    tell_in(connection, account, (MailKind::PaymentRejected, format!("payment_rejected:{}", payment.id)), letter, now).await
+    tell_in(connection, (account, outbox), (MailKind::PaymentRejected, format!("payment_rejected:{}", payment.id)), letter, now).await
 }
 
 /// Money that had come was taken back.
 pub async fn reversed_in(
     connection: &mut PgConnection,
     account: AccountId,
-    app_url: &str,
+    outbox: Outbox<'_>,
     payment: &Payment,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let page = payment.invoice_id.map_or_else(|| app_url.to_owned(), |invoice| invoice_page(app_url, invoice));
+    let page = payment.invoice_id.map_or_else(|| outbox.app_url.to_owned(), |invoice| invoice_page(outbox.app_url, invoice));
     let letter = letters::payment_reversed(&page, &format!("{} {}", payment.amount, payment.currency), &payment.external_payment_id);
-    tell_in(connection, account, (MailKind::PaymentReversed, format!("payment_reversed:{}", payment.id)), letter, now).await
+    tell_in(connection, (account, outbox), (MailKind::PaymentReversed, format!("payment_reversed:{}", payment.id)), letter, now).await
 }
 
 /// Where the web app shows an invoice and gives it as a PDF.
@@ -63,7 +63,7 @@ fn invoice_page(app_url: &str, invoice: InvoiceId) -> String {
 
 async fn tell_in(
     connection: &mut PgConnection,
-    account: AccountId,
+    (account, outbox): (AccountId, Outbox<'_>),
     (kind, dedupe_key): (MailKind, String),
     letter: Letter,
     now: Timestamp,
@@ -74,5 +74,5 @@ async fn tell_in(
         None => auth::members::store::find_owner_email(connection, account).await?,
     };
     let Some(recipient) = recipient else { return Ok(()) };
-    enqueue_in(connection, &Mail { kind, dedupe_key, recipient: &recipient, letter }, Delivery::Send, now).await
+    outbox.enqueue_in(connection, &Mail { kind, dedupe_key, recipient: &recipient, letter }, Delivery::Send, now).await
 }

@@ -55,7 +55,7 @@ pub fn administration() -> OpenApiRouter<AppState> {
 }
 
 pub(super) fn terms(state: &AppState) -> Terms<'_> {
-    Terms { grace: days(state.config.grace_days), due_days: state.config.invoice_due_days, app_url: &state.config.app_url }
+    Terms { grace: days(state.config.grace_days), due_days: state.config.invoice_due_days, outbox: state.desk().outbox() }
 }
 
 /// The admin's own account, under which his keys are kept.

@@ -28,6 +28,7 @@ use crate::{
         service::KeyError,
     },
     ids::{AccountId, InvoiceId, PaymentMethod},
+    mail::service::Outbox,
     period::days,
     plans::{self, model::Plan},
 };
@@ -115,8 +116,8 @@ pub struct Terms<'a> {
     pub grace: TimeDelta,
     /// Until an invoice is due.
     pub due_days: u16,
-    /// The web app's base, for the links in mails.
-    pub app_url: &'a str,
+    /// Where the mails go that tell of it.
+    pub outbox: Outbox<'a>,
 }
 
 /// An answer, and whether it is the first one of a request that was sent again.

@@ -8,6 +8,11 @@ use crate::{
     accounts::{invitations::rules::Acceptance, registration::Registration},
     audit::model::Origin,
     auth::{
+        attempts::{
+            self,
+            model::{Attempt, Standing},
+        },
+        mfa::model::SecondCode,
         model::{Device, Email, Line, Password, Stay, Visit},
         passwords::NewPassword,
         recovery::{self, routes::AskReset},
@@ -81,6 +86,8 @@ crate::request_body! { Ignored:
         password: Password,
         /// Stay signed in for twenty days instead of seven.
         remember_me: Option<bool>,
+        /// What your authenticator app shows, or a recovery code, if you have switched your second factor on.
+        code: Option<SecondCode>,
     }
 }
 
@@ -146,7 +153,7 @@ async fn register(
 #[utoipa::path(post, path = "/auth/login", tag = "auth", request_body = LogIn, responses(
     (status = 200, body = Envelope<Welcome>),
     (status = 400, body = ErrorBody, description = "invalid_input"),
-    (status = 401, body = ErrorBody, description = "invalid_credentials"),
+    (status = 401, body = ErrorBody, description = "invalid_credentials, mfa_required, mfa_invalid"),
     (status = 429, body = ErrorBody, description = "throttled"),
     (status = 503, body = ErrorBody, description = "try_again"),
 ))]
@@ -157,10 +164,11 @@ async fn log_in(
     headers: HeaderMap,
     Body(form): Body<LogIn>,
 ) -> Outcome<Answer> {
-    count_address(&state, &form.email, now)?;
+    let attempt = attempt(&origin, &form.email);
+    count_attempt(&state, &attempt, &form.email, now).await?;
     let stay = if form.remember_me.unwrap_or(false) { Stay::Remembered } else { Stay::Usual };
     let visit = Visit { stay, device: device(&origin, &headers) };
-    let login = Login { email: form.email, password: form.password, visit };
+    let login = Login { email: form.email, password: form.password, code: form.code, visit, attempt };
     Ok(Answer::ok(service::log_in(state.desk(), &login, now).await?).without_cookies())
 }
 
@@ -203,6 +211,21 @@ fn count_address(state: &AppState, email: &Email, now: Timestamp) -> Outcome<()>
     if verdict.retry_after.is_some() { Err(too_fast(Scope::AuthStrict, &verdict, now)) } else { Ok(()) }
 }
 
+/// The same for an attempt to log in, but where somebody has logged in before, he has a bucket of his own: nobody who tries
+/// his e-mail address elsewhere empties it.
+async fn count_attempt(state: &AppState, attempt: &Attempt, email: &Email, now: Timestamp) -> Outcome<()> {
+    let key = match attempts::service::standing(&state.pool, attempt, now).await? {
+        Standing::Known => Key::email(&format!("{:?}", attempt.pair)),
+        Standing::Stranger => Key::email(email.as_str()),
+    };
+    let verdict = state.throttle.check(Scope::AuthStrict, 1, key);
+    if verdict.retry_after.is_some() { Err(too_fast(Scope::AuthStrict, &verdict, now)) } else { Ok(()) }
+}
+
+fn attempt(origin: &Origin, email: &Email) -> Attempt {
+    attempts::rules::attempt(origin.client_address.as_deref().unwrap_or(""), email)
+}
+
 fn device(origin: &Origin, headers: &HeaderMap) -> Device {
     let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("");
     Device::new(origin.client_address.as_deref(), user_agent)
@@ -226,8 +249,9 @@ crate::request_body! { Ignored:
     (status = 409, body = ErrorBody, description = "not_restorable, email_taken"),
 ))]
 async fn restore(State(state): State<AppState>, Now(now): Now, Source(origin): Source, Body(body): Body<RestoreBody>) -> Outcome<Answer> {
-    count_address(&state, &body.email, now)?;
-    service::restore(state.desk(), (&body.email, &body.password), &origin, now).await?;
+    let attempt = attempt(&origin, &body.email);
+    count_attempt(&state, &attempt, &body.email, now).await?;
+    service::restore(state.desk(), (&body.email, &body.password, &attempt), &origin, now).await?;
     Ok(Answer::ok(Restored { restored: true }).message("The account is back; sign in."))
 }
 

@@ -1,7 +1,7 @@
 //! Lets people in, looks up who calls by key, and asks the gate.
 
 use super::{
-    model::{Principal, SiteCaller, Ticket, User, Welcome},
+    model::{Intent, Principal, SiteCaller, Ticket, User, Welcome},
     rules::{self, KeyWorth, Refusal},
     store,
 };
@@ -20,14 +20,17 @@ use crate::{
         service::record_in,
     },
     auth::{
+        attempts::{self, model::Attempt},
+        mfa::model::SecondCode,
         model::{Device, Email, Opened, Password, Role, Visit},
-        service::{Desk, LoginError, Proof, log_in_in, prove, prove_deleted},
+        service::{Desk, Entrance, LoginError, Proof, log_in_in, prove, prove_deleted},
     },
     clock::Timestamp,
     db::{self, StoreError, Tx},
     ids::AccountId,
     period::days,
     secrets,
+    sites::{self, clones::model::OtherHome, model::HomeUrl},
 };
 use chrono::TimeDelta;
 use serde_json::json;
@@ -48,7 +51,7 @@ pub enum KeyRefused {
 }
 
 /// Why a caller may not act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     /// The account may not (rule E).
     #[error(transparent)]
@@ -56,20 +59,31 @@ pub enum NotAdmitted {
     /// The site is switched off.
     #[error("the site is inactive")]
     SiteInactive,
+    /// The plugin runs at another address than the site's, and wants to do more than read.
+    #[error("the site's address is {}", .0.registered_url)]
+    HomeChanged(OtherHome),
 }
 
-/// The site behind a key, with its account as it stands at `now`. One query, and none for what can't be a key.
-pub async fn site_of_key(pool: &PgPool, key: &str, grace: TimeDelta, now: Timestamp) -> Result<SiteCaller, KeyRefused> {
+/// The site behind a key, with its account as it stands at `now`. One query, and none for what can't be a key. `home` is the
+/// address that the plugin says it runs at, if it says so.
+pub async fn site_of_key(pool: &PgPool, (key, home): (&str, &HomeUrl), grace: TimeDelta, now: Timestamp) -> Result<SiteCaller, KeyRefused> {
     if !rules::may_be_a_key(key) {
         return Err(KeyRefused::Unknown);
     }
-    let found = store::find_site_of_key_hash(pool, &secrets::sha256(key), grace, now).await?.ok_or(KeyRefused::Unknown)?;
+    let place = home.place();
+    let hash = (&secrets::sha256(key), place.as_deref());
+    let mut found = store::find_site_of_key_hash(pool, hash, grace, now).await?.ok_or(KeyRefused::Unknown)?;
     match rules::worth(&found, now) {
         KeyWorth::Unknown => Err(KeyRefused::Unknown),
         KeyWorth::Revoked => Err(KeyRefused::Revoked),
         KeyWorth::Valid => {
             if rules::use_is_to_be_noted(found.last_used_at, now) {
                 note_use(pool.clone(), found.caller.clone(), now);
+            }
+            found.caller.other_home = sites::clones::rules::other_home(found.caller.site_url.as_deref(), home);
+            if let (Some(other), Some(place), false) = (&found.caller.other_home, &place, found.clone_is_known) {
+                let (account, site) = (found.caller.account.id, found.caller.site);
+                sites::clones::store::insert_clone(pool, account, site, (place, &other.home_url), now).await?;
             }
             Ok(found.caller)
         }
@@ -143,26 +157,58 @@ pub struct Login {
     pub email: Email,
     /// How he proves it.
     pub password: Password,
+    /// A code, where he has a second factor.
+    pub code: Option<SecondCode>,
     /// What his session is to be like.
     pub visit: Visit,
+    /// What it counts as when it fails.
+    pub attempt: Attempt,
 }
 
-/// Compares address and password and lets him in, whatever his account's state: he must be able to pay what he owes.
+/// Compares address and password and lets him in, whatever his account's state: he must be able to pay what he owes. Who has
+/// failed too often waits first.
 pub async fn log_in(desk: Desk<'_>, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
+    begin(desk, &login.attempt, now).await?;
+    let done = try_log_in(desk, login, now).await;
+    if done.as_ref().is_err_and(|error| !error.is_wrong_guess()) {
+        take_back(desk, &login.attempt, now).await?;
+    }
+    done
+}
+
+/// Lets an attempt begin, unless it has to wait.
+async fn begin(desk: Desk<'_>, attempt: &Attempt, now: Timestamp) -> Result<(), LoginError> {
+    if desk.config.throttle_disabled {
+        return Ok(());
+    }
+    attempts::service::begin(desk.pool, attempt, now).await?.map_or(Ok(()), |seconds| Err(LoginError::TooSoon(seconds)))
+}
+
+/// Takes an attempt back that was no wrong guess.
+async fn take_back(desk: Desk<'_>, attempt: &Attempt, now: Timestamp) -> Result<(), LoginError> {
+    if desk.config.throttle_disabled {
+        return Ok(());
+    }
+    Ok(attempts::service::withdraw(desk.pool, attempt, now).await?)
+}
+
+async fn try_log_in(desk: Desk<'_>, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
     let proof = prove(desk, &login.email, &login.password).await?;
-    match enter(desk, &proof, &login.visit, now).await {
+    match enter(desk, &proof, login, now).await {
         // Of several logins at once only the first replaces an old hash; the others compare once more.
-        Err(LoginError::Changed) => enter(desk, &prove(desk, &login.email, &login.password).await?, &login.visit, now).await,
+        Err(LoginError::Changed) => enter(desk, &prove(desk, &login.email, &login.password).await?, login, now).await,
         done => done,
     }
 }
 
-async fn enter(desk: Desk<'_>, proof: &Proof, visit: &Visit, now: Timestamp) -> Result<Welcome, LoginError> {
+async fn enter(desk: Desk<'_>, proof: &Proof, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
     db::retried(|| async move {
         let mut tx = db::begin(desk.pool).await?;
-        let opened = log_in_in(&mut tx, desk.authenticator, proof, visit, now).await?;
+        let entrance = Entrance { proof, code: login.code.as_ref(), visit: &login.visit };
+        let opened = log_in_in(&mut tx, desk.authenticator, entrance, now).await?;
         // Nobody is found behind a deleted account: like an unknown user, and the session is rolled back.
         let user = find_user(&mut tx, desk, &opened, now).await?.ok_or(LoginError::InvalidCredentials)?;
+        attempts::service::succeed_in(&mut tx, &login.attempt, opened.user, now).await?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(Welcome { user, tokens: opened.tokens, intended_plan: None })
     })
@@ -175,12 +221,15 @@ async fn find_user(tx: &mut Tx, desk: Desk<'_>, opened: &Opened, now: Timestamp)
     Ok(person.map(|person| person.user))
 }
 
-/// Whether the caller may act now: rule E for everybody, and a site must be switched on besides.
-pub fn admit(principal: &Principal) -> Result<(), NotAdmitted> {
+/// Whether the caller may act now: rule E for everybody. A site must be switched on besides, and at home if it does more than
+/// read: a staging clone must not spend the credits of the site that it was copied from.
+pub fn admit(principal: &Principal, intent: Intent) -> Result<(), NotAdmitted> {
     rules::admit(principal.account())?;
-    match principal {
-        Principal::Site(site) if !site.site_is_active => Err(NotAdmitted::SiteInactive),
-        Principal::Site(_) | Principal::Person(_) => Ok(()),
+    let Principal::Site(site) = principal else { return Ok(()) };
+    match (&site.other_home, intent) {
+        _ if !site.site_is_active => Err(NotAdmitted::SiteInactive),
+        (Some(other), Intent::Write) => Err(NotAdmitted::HomeChanged(other.clone())),
+        (Some(_), Intent::Read) | (None, Intent::Read | Intent::Write) => Ok(()),
     }
 }
 
@@ -199,9 +248,19 @@ pub enum RestoreError {
 }
 
 /// Takes a deleted account back (H). By address and password, because no token of a deleted account opens anything.
-pub async fn restore(desk: Desk<'_>, (email, password): (&Email, &Password), origin: &Origin, now: Timestamp) -> Result<(), RestoreError> {
+pub async fn restore(
+    desk: Desk<'_>,
+    (email, password, attempt): (&Email, &Password, &Attempt),
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), RestoreError> {
+    begin(desk, attempt, now).await?;
     // Its people went with the account, so they are looked for among the deleted.
-    let holder = prove_deleted(desk, email, password).await?.ok_or(AccountError::NotFound)?;
+    let proven = prove_deleted(desk, email, password).await;
+    if !proven.as_ref().is_err_and(LoginError::is_wrong_guess) {
+        take_back(desk, attempt, now).await?;
+    }
+    let holder = proven?.ok_or(AccountError::NotFound)?;
     let account = holder.account.filter(|_| holder.role.includes(Role::Owner)).ok_or(RestoreError::NotOwner)?;
     let origin = Origin { actor: format!("user:{}", holder.user), ..origin.clone() };
     Ok(life::restore(desk.pool, account, &origin, now).await?)

@@ -116,6 +116,57 @@ pub fn credits_low(app_url: &str, account: &str, credits: i64, credits_per_month
     letter(&subject, &lines, Some(&link))
 }
 
+/// To the address that is to become somebody's.
+pub fn change_email(app_url: &str, token: &str) -> Letter {
+    let link = Link { label: "Use this address", address: format!("{app_url}/change-email?token={token}") };
+    let lines = [
+        "Somebody wants to sign in to IGNY8 with this e-mail address from now on.",
+        "The link works once, for 24 hours. If it was not you, do nothing.",
+    ];
+    letter("Please confirm your new e-mail address", &lines.map(str::to_owned), Some(&link))
+}
+
+/// To somebody whose address is to become another one.
+pub fn email_change_asked(app_url: &str) -> Letter {
+    let link = Link { label: "That was not me", address: format!("{app_url}/reset-password") };
+    let lines = [
+        "Somebody asked to change the e-mail address that you sign in with to IGNY8.",
+        "Nothing changes before the new address is confirmed. If it was not you, choose a new password now.",
+    ];
+    letter("Your e-mail address is about to change", &lines.map(str::to_owned), Some(&link))
+}
+
+/// To the address that somebody had before.
+pub fn email_changed(app_url: &str) -> Letter {
+    let link = Link { label: "IGNY8", address: app_url.to_owned() };
+    let lines = [
+        "You sign in to IGNY8 with another e-mail address from now on, and get our mails there.",
+        "If it was not you, contact our support at once.",
+    ];
+    letter("Your e-mail address was changed", &lines.map(str::to_owned), Some(&link))
+}
+
+/// What became of a second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactorChange {
+    /// It is asked for from now on.
+    Activated,
+    /// It is not asked for any more.
+    Removed,
+}
+
+/// To somebody whose second factor was switched on or off.
+pub fn second_factor(app_url: &str, change: FactorChange) -> Letter {
+    let link = Link { label: "That was not me", address: format!("{app_url}/reset-password") };
+    let (subject, what) = match change {
+        FactorChange::Activated => {
+            ("Your second factor is on", "From now on a code of your authenticator app is asked for when you sign in.")
+        }
+        FactorChange::Removed => ("Your second factor is off", "From now on your password alone lets you in."),
+    };
+    letter(subject, &[what, "If it was not you, choose a new password now."].map(str::to_owned), Some(&link))
+}
+
 fn letter(subject: &str, lines: &[String], link: Option<&Link>) -> Letter {
     let (mut text, mut html) = (String::new(), String::from("<!doctype html><html><body style=\"font-family:sans-serif\">"));
     for line in lines {

@@ -25,6 +25,14 @@ crate::words! {
         CreditsLow = "credits_low",
         /// His account has no credits left.
         CreditsUsedUp = "credits_used_up",
+        /// He is to prove the address that is to become his.
+        ChangeEmail = "change_email",
+        /// Somebody who knows his password wants another address for him.
+        EmailChanging = "email_changing",
+        /// His address is another one now.
+        EmailChanged = "email_changed",
+        /// His second factor was switched on or off.
+        SecondFactor = "second_factor",
     }
 }
 
@@ -61,7 +69,28 @@ pub enum Delivery {
     Withhold,
 }
 
-/// A mail that a worker has claimed.
+/// A mail that a worker has claimed, as it stands in the outbox.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Its number.
+    pub id: i64,
+    /// Why it is sent.
+    pub kind: MailKind,
+    /// Its cause, which it is sealed for.
+    pub dedupe_key: String,
+    /// To whom.
+    pub recipient: String,
+    /// One line.
+    pub subject: String,
+    /// Its two bodies, sealed.
+    pub sealed_bodies: Vec<u8>,
+    /// How often it was tried, this time included.
+    pub attempts: i32,
+    /// Whether it is to leave at all.
+    pub delivery: Delivery,
+}
+
+/// A mail that leaves now.
 #[derive(Clone, Debug)]
 pub struct Due {
     /// Its number, which also names it to the receiver: of two copies of one mail he can drop the second.
@@ -74,6 +103,4 @@ pub struct Due {
     pub letter: Letter,
     /// How often it was tried, this time included.
     pub attempts: i32,
-    /// Whether it is to leave at all.
-    pub delivery: Delivery,
 }

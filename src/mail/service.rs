@@ -1,11 +1,15 @@
 //! Writes mails into the outbox, and carries them out of it.
 
 use super::{
-    model::{Delivery, Mail},
+    model::{Claimed, Delivery, Due, Letter, Mail},
     post::Post,
     rules, store,
 };
-use crate::{clock::Timestamp, db::StoreError};
+use crate::{
+    clock::Timestamp,
+    db::StoreError,
+    sealing::{NotOpened, NotSealed, Vault},
+};
 use sqlx::{PgConnection, PgPool};
 
 /// Mails claimed at once: so many as can be tried within the lease even of a server that answers nothing.
@@ -13,10 +17,44 @@ const BATCH: i64 = 10;
 /// Rows that one purge takes away at the most.
 const PURGED_MAX: i64 = 10_000;
 
-/// Writes a mail into the outbox in the caller's transaction: it is sent exactly if that commits. A cause that was told
-/// before writes nothing.
-pub async fn enqueue_in(connection: &mut PgConnection, mail: &Mail<'_>, delivery: Delivery, now: Timestamp) -> Result<(), StoreError> {
-    store::insert_mail(connection, mail, delivery, now).await
+/// Where mails are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Outbox<'a> {
+    /// What mails say is sealed until they leave, for some carry a token.
+    pub vault: &'a Vault,
+    /// The web app's base, where their links lead.
+    pub app_url: &'a str,
+}
+
+impl Outbox<'_> {
+    /// Writes a mail in the caller's transaction: it is sent exactly if that commits. A cause that was told before writes
+    /// nothing.
+    pub async fn enqueue_in(
+        self,
+        connection: &mut PgConnection,
+        mail: &Mail<'_>,
+        delivery: Delivery,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sealed = seal(self.vault, mail)?;
+        store::insert_mail(connection, mail, &sealed, delivery, now).await
+    }
+}
+
+fn seal(vault: &Vault, mail: &Mail<'_>) -> Result<Vec<u8>, NotSealed> {
+    let bodies = serde_json::to_vec(&(&mail.letter.text, &mail.letter.html)).map_err(|_| NotSealed)?;
+    vault.seal(&place(&mail.dedupe_key), &bodies)
+}
+
+fn open(vault: &Vault, claimed: Claimed) -> Result<Due, NotOpened> {
+    let bodies = vault.open(&place(&claimed.dedupe_key), &claimed.sealed_bodies)?;
+    let (text, html) = serde_json::from_slice(&bodies).map_err(|_| NotOpened)?;
+    let letter = Letter { subject: claimed.subject, text, html };
+    Ok(Due { id: claimed.id, kind: claimed.kind, recipient: claimed.recipient, letter, attempts: claimed.attempts })
+}
+
+fn place(dedupe_key: &str) -> String {
+    format!("mail:{dedupe_key}")
 }
 
 /// What became of the mails that were due.
@@ -34,18 +72,29 @@ pub struct Delivered {
 ///
 /// A mail is sent at least once: a worker that dies between the server's yes and ours sends it again after the lease, under
 /// the same message id.
-pub async fn deliver(pool: &PgPool, post: &Post, now: Timestamp) -> Result<Delivered, StoreError> {
+pub async fn deliver(pool: &PgPool, post: &Post, vault: &Vault, now: Timestamp) -> Result<Delivered, StoreError> {
     let mut delivered = Delivered::default();
     loop {
         let batch = store::claim_due(pool, now + rules::LEASE, BATCH, now).await?;
         if batch.is_empty() {
             return Ok(delivered);
         }
-        for due in batch {
-            if due.delivery == Delivery::Withhold {
-                store::mark_withheld(pool, due.id, now).await?;
+        for claimed in batch {
+            let id = claimed.id;
+            if claimed.delivery == Delivery::Withhold {
+                store::mark_withheld(pool, id, now).await?;
                 continue;
             }
+            let due = match open(vault, claimed) {
+                Ok(due) => due,
+                // No later attempt would open it: the secret that sealed it is no longer configured.
+                Err(error) => {
+                    tracing::error!(mail = id, %error, "a mail is given up");
+                    store::mark_given_up(pool, id, &error.to_string(), now).await?;
+                    delivered.given_up += 1;
+                    continue;
+                }
+            };
             let Err(error) = post.send(&due).await else {
                 store::mark_sent(pool, due.id, now).await?;
                 delivered.sent += 1;

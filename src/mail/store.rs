@@ -1,23 +1,28 @@
 //! SQL of the outbox.
 
-use super::model::{Delivery, Due, Letter, Mail, MailKind};
+use super::model::{Claimed, Delivery, Mail, MailKind};
 use crate::{clock::Timestamp, db::StoreError};
 use sqlx::{PgConnection, PgPool};
 
 /// Adds a mail, unless one of the same cause is there.
-pub async fn insert_mail(connection: &mut PgConnection, mail: &Mail<'_>, delivery: Delivery, now: Timestamp) -> Result<(), StoreError> {
+pub async fn insert_mail(
+    connection: &mut PgConnection,
+    mail: &Mail<'_>,
+    sealed_bodies: &[u8],
+    delivery: Delivery,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
-        insert into mail_outbox (kind, dedupe_key, recipient, subject, text_body, html_body, created_at, next_attempt_at, is_withheld)
-        values ($1, $2, $3, $4, $5, $6, $7, $7, $8)
+        insert into mail_outbox (kind, dedupe_key, recipient, subject, sealed_bodies, created_at, next_attempt_at, is_withheld)
+        values ($1, $2, $3, $4, $5, $6, $6, $7)
         on conflict (dedupe_key) do nothing
         "#,
         mail.kind.as_str(),
         mail.dedupe_key,
         mail.recipient,
         mail.letter.subject,
-        mail.letter.text,
-        mail.letter.html,
+        sealed_bodies,
         now,
         delivery == Delivery::Withhold,
     )
@@ -27,7 +32,7 @@ pub async fn insert_mail(connection: &mut PgConnection, mail: &Mail<'_>, deliver
 }
 
 /// Claims what is due, oldest first, until `lease_ends_at`; what another worker is claiming is passed over.
-pub async fn claim_due(pool: &PgPool, lease_ends_at: Timestamp, limit: i64, now: Timestamp) -> Result<Vec<Due>, StoreError> {
+pub async fn claim_due(pool: &PgPool, lease_ends_at: Timestamp, limit: i64, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
     let rows = sqlx::query!(
         r#"
         update mail_outbox set attempts = attempts + 1, next_attempt_at = $1
@@ -37,7 +42,7 @@ pub async fn claim_due(pool: &PgPool, lease_ends_at: Timestamp, limit: i64, now:
             order by next_attempt_at, mail_id
             limit $2
             for update skip locked)
-        returning mail_id, kind as "kind: MailKind", recipient, subject, text_body, html_body, attempts, is_withheld
+        returning mail_id, kind as "kind: MailKind", dedupe_key, recipient, subject, sealed_bodies, attempts, is_withheld
         "#,
         lease_ends_at,
         limit,
@@ -45,11 +50,13 @@ pub async fn claim_due(pool: &PgPool, lease_ends_at: Timestamp, limit: i64, now:
     )
     .fetch_all(pool)
     .await?;
-    let due = rows.into_iter().map(|row| Due {
+    let due = rows.into_iter().map(|row| Claimed {
         id: row.mail_id,
         kind: row.kind,
+        dedupe_key: row.dedupe_key,
         recipient: row.recipient,
-        letter: Letter { subject: row.subject, text: row.text_body, html: row.html_body },
+        subject: row.subject,
+        sealed_bodies: row.sealed_bodies,
         attempts: row.attempts,
         delivery: if row.is_withheld { Delivery::Withhold } else { Delivery::Send },
     });
@@ -62,7 +69,7 @@ pub async fn claim_due(pool: &PgPool, lease_ends_at: Timestamp, limit: i64, now:
 /// Notes that a mail is gone, and forgets what it said.
 pub async fn mark_sent(pool: &PgPool, mail: i64, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query!(
-        "update mail_outbox set sent_at = $2, text_body = '', html_body = '', last_error = null where mail_id = $1 and failed_at is null",
+        "update mail_outbox set sent_at = $2, sealed_bodies = '', last_error = null where mail_id = $1 and failed_at is null",
         mail,
         now
     )
@@ -73,7 +80,7 @@ pub async fn mark_sent(pool: &PgPool, mail: i64, now: Timestamp) -> Result<(), S
 
 /// Notes that a mail was passed over, and forgets what it said.
 pub async fn mark_withheld(pool: &PgPool, mail: i64, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query!("update mail_outbox set withheld_at = $2, text_body = '', html_body = '' where mail_id = $1 and is_withheld", mail, now)
+    sqlx::query!("update mail_outbox set withheld_at = $2, sealed_bodies = '' where mail_id = $1 and is_withheld", mail, now)
         .execute(pool)
         .await?;
     Ok(())
@@ -90,7 +97,7 @@ pub async fn mark_postponed(pool: &PgPool, mail: i64, error: &str, next_attempt_
 /// Notes that a mail is given up, and forgets what it said.
 pub async fn mark_given_up(pool: &PgPool, mail: i64, error: &str, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query!(
-        "update mail_outbox set failed_at = $3, last_error = $2, text_body = '', html_body = '' where mail_id = $1 and sent_at is null",
+        "update mail_outbox set failed_at = $3, last_error = $2, sealed_bodies = '' where mail_id = $1 and sent_at is null",
         mail,
         error,
         now

@@ -2,6 +2,7 @@
 //! owners. All of them read what the pipeline left; on a route that stands behind no door they answer 500.
 
 use super::{
+    identity::not_enrolled,
     pipeline::{ClientAddress, RequestId, RequestTime},
     problem::Problem,
 };
@@ -10,8 +11,12 @@ use crate::{
     audit::model::Origin as AuditOrigin,
     auth::model::Role,
     clock::Timestamp,
-    gate::model::{Person, Principal, SiteCaller},
+    gate::{
+        model::{Person, Principal, SiteCaller},
+        rules::check_scope,
+    },
     ids::UserId,
+    sites::keys::model::KeyScope,
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
 use std::sync::Arc;
@@ -135,6 +140,40 @@ members! {
     Owner needs Owner;
 }
 
+/// Anybody of an account, or a site whose key may read.
+#[derive(Debug, Clone)]
+pub enum Reader {
+    /// A person.
+    Member(Box<Member>),
+    /// A site.
+    Site(Box<SiteCaller>),
+}
+
+impl Reader {
+    /// The account that he reads of, as it stands now.
+    pub fn account(&self) -> &Account {
+        match self {
+            Reader::Member(member) => &member.account,
+            Reader::Site(site) => &site.account,
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        match &*caller.0 {
+            Principal::Site(site) => {
+                check_scope(site, KeyScope::Read)?;
+                Ok(Reader::Site(site.clone()))
+            }
+            Principal::Person(_) => Ok(Reader::Member(Box::new(member(&caller, Role::Viewer)?))),
+        }
+    }
+}
+
 /// Who may spend the account's credits: an editor, automation, or a site by its key.
 #[derive(Debug, Clone)]
 pub struct Spender {
@@ -150,7 +189,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Spender {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
         match &*caller.0 {
-            Principal::Site(_) => {}
+            Principal::Site(site) => check_scope(site, KeyScope::Credits)?,
             Principal::Person(_) => drop(member(&caller, Role::Editor)?),
         }
         Ok(Spender { account: caller.account()?.clone(), actor: caller.actor() })
@@ -167,6 +206,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Operator {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
         match caller.person()? {
+            person if person.must_enroll => Err(not_enrolled()),
             person if person.is_billing_admin() => Ok(Operator(person.clone())),
             _ => Err(Problem::forbidden("billing_admin_required", "Only the platform's billing admins may do this.")),
         }
@@ -183,13 +223,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Developer {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
         match caller.person()? {
+            person if person.must_enroll => Err(not_enrolled()),
             person if person.user.role == Role::Developer => Ok(Developer(person.clone())),
             _ => Err(Problem::forbidden("developer_required", "Only the platform's developers may do this.")),
         }
     }
 }
 
-/// A site by its key.
+/// A site whose key may report events.
+#[derive(Debug, Clone)]
+pub struct Reporter(pub SiteCaller);
+
+impl<S: Send + Sync> FromRequestParts<S> for Reporter {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let SiteKey(site) = SiteKey::from_request_parts(parts, state).await?;
+        check_scope(&site, KeyScope::Events)?;
+        Ok(Reporter(site))
+    }
+}
+
+/// A site by its key, whatever that opens.
 #[derive(Debug, Clone)]
 pub struct SiteKey(pub SiteCaller);
 

@@ -14,12 +14,15 @@ use crate::{
         model::{Person, Principal, Ticket},
     },
     ids::AccountId,
+    sites::model::HomeUrl,
     state::AppState,
 };
-use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
+use axum::http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
 
 /// Answers a protected route that was reached by a session cookie (requirements C2), to the letter.
 const NO_SESSIONS: &str = "Session authentication not allowed for API routes. Please use JWT.";
+/// By this header a plugin tells the address that it runs at; where it can't send headers, by the query's `home_url`.
+pub const HOME_URL: &str = "x-igny8-home-url";
 /// By this header a developer names the account that he acts in.
 pub const NAMED_ACCOUNT: &str = "x-account-id";
 
@@ -35,12 +38,16 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
             let person = prove(state, ticket, claims.account_id, now).await?;
             match named {
                 Some(_) if person.user.role != Role::Developer => Err(not_staff()),
+                Some(_) if person.must_enroll => Err(not_enrolled()),
                 Some(account) if account.is_none() || person.user.account.is_none() => Err(Problem::not_found()),
                 Some(_) | None => Ok(Principal::Person(Box::new(person))),
             }
         }
         Credential::SiteKey(_) if request.headers.contains_key(NAMED_ACCOUNT) => Err(not_staff()),
-        Credential::SiteKey(key) => Ok(Principal::Site(Box::new(gate::service::site_of_key(&state.pool, key, grace, now).await?))),
+        Credential::SiteKey(key) => {
+            let home = home_url(request)?;
+            Ok(Principal::Site(Box::new(gate::service::site_of_key(&state.pool, (key, &home), grace, now).await?)))
+        }
         Credential::Cookie => {
             let refusal = Problem::forbidden("session_not_allowed", NO_SESSIONS);
             Err(expired_cookies().fold(refusal, |problem, cookie| problem.header(header::SET_COOKIE, cookie)))
@@ -55,7 +62,9 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
 /// another is stale.
 pub(super) async fn prove(state: &AppState, ticket: Ticket, home: Option<AccountId>, now: Timestamp) -> Outcome<Person> {
     let person = gate::store::find_person(&state.pool, ticket, crate::period::days(state.config.grace_days), now).await?;
-    person.filter(|person| person.home == home).ok_or_else(|| TokenRefused::Revoked.into())
+    let mut person = person.filter(|person| person.home == home).ok_or(TokenRefused::Revoked)?;
+    person.must_enroll &= state.config.mfa_required_for_developers;
+    Ok(person)
 }
 
 /// A session that was let in before, by its token alone; nobody when anything about the request is out of the ordinary.
@@ -75,6 +84,23 @@ fn named_account(headers: &HeaderMap) -> Option<Option<AccountId>> {
     let number = values.next()?.to_str().ok().and_then(|text| text.trim().parse().ok());
     // Two names are none: which one was meant is not ours to guess.
     Some(number.filter(|_| values.next().is_none()).map(AccountId))
+}
+
+/// What a developer without a second factor is told where configuration asks for one.
+pub(super) fn not_enrolled() -> Problem {
+    Problem::forbidden("mfa_enrollment_required", "Set up your second factor first, at auth/mfa/enroll/.")
+}
+
+/// The address that a plugin says it runs at; none where it says nothing.
+fn home_url(request: &Parts) -> Outcome<HomeUrl> {
+    let in_query =
+        |uri: &Uri| form_urlencoded::parse(uri.query()?.as_bytes()).find(|(name, _)| name == "home_url").map(|(_, text)| text.into_owned());
+    let text = match request.headers.get(HOME_URL) {
+        Some(value) => std::str::from_utf8(value.as_bytes()).ok().map(HomeUrl::parse),
+        None => Some(in_query(&request.uri).map_or(Ok(HomeUrl(None)), |text| HomeUrl::parse(&text))),
+    };
+    text.and_then(Result::ok)
+        .ok_or_else(|| Problem::invalid_field("home_url", "Give the site's home address, such as https://garden.example.com."))
 }
 
 fn not_staff() -> Problem {

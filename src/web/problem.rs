@@ -13,6 +13,8 @@ use crate::{
         service::RegistrationError,
     },
     auth::{
+        addresses::service::AddressError,
+        mfa::service::MfaError,
         passwords::{PASSWORD_CHARS_MAX, PasswordFault},
         recovery::service::RecoveryError,
         service::{HashingError, LoginError, NotSigned, PasswordChangeError, SessionError, TokenRefused},
@@ -27,12 +29,14 @@ use crate::{
     credits::{pricing::service::PriceError, refunds::rules::RefundRefused, rules::MoveRefused, service::CreditError},
     db::StoreError,
     gate::{
-        rules::Refusal,
+        rules::{Refusal, ScopeMissing},
         service::{KeyRefused, NotAdmitted, RestoreError},
     },
     idempotency::service::KeyError,
     plans::{rules::EditRefused, service::PlanError},
-    sites::{rules::LimitReached, service::SiteError},
+    sites::{
+        clones::model::OtherHome, events::service::EventError, rules::LimitReached, sectors::rules::SectorLimitReached, service::SiteError,
+    },
     system::service::NotReady,
 };
 use axum::{
@@ -273,8 +277,20 @@ impl From<NotAdmitted> for Problem {
     fn from(refused: NotAdmitted) -> Self {
         match refused {
             NotAdmitted::Account(refusal) => refusal.into(),
+            NotAdmitted::HomeChanged(OtherHome { registered_url, home_url }) => {
+                let sentence =
+                    "This site runs at another address than the registered one and may only read; an owner decides in the dashboard.";
+                Self::conflict("site_url_changed", sentence).fact("registered_url", registered_url).fact("home_url", home_url)
+            }
             NotAdmitted::SiteInactive => Self::forbidden("site_inactive", "This site is switched off; switch it on in the dashboard."),
         }
+    }
+}
+
+impl From<ScopeMissing> for Problem {
+    fn from(ScopeMissing(scope): ScopeMissing) -> Self {
+        let sentence = format!("This API key lacks the scope '{scope}'; create one that has it in the dashboard.");
+        Self::forbidden("key_scope_missing", sentence).fact("scope", scope)
     }
 }
 
@@ -481,6 +497,17 @@ impl From<LoginError> for Problem {
             LoginError::InvalidCredentials | LoginError::Changed => {
                 Self::unauthenticated("invalid_credentials", "Email or password is wrong; try again or reset the password.")
             }
+            LoginError::TooSoon(seconds) => {
+                let sentence = format!("Too many failed attempts; try again in {seconds} s.");
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "throttled", sentence).header(header::RETRY_AFTER, HeaderValue::from(seconds))
+            }
+            LoginError::CodeMissing => {
+                Self::unauthenticated("mfa_required", "Enter the code of your authenticator app, or a recovery code, as well.")
+            }
+            LoginError::CodeWrong => {
+                Self::unauthenticated("mfa_invalid", "This code is wrong or was used; wait for the next one and try again.")
+            }
+            LoginError::SecondFactor(error) => error.into(),
             LoginError::Hashing(error) => error.into(),
             LoginError::Session(error) => error.into(),
         }
@@ -568,6 +595,19 @@ impl From<SiteError> for Problem {
             SiteError::SlugTaken => Self::invalid_field("slug", "Another site of this account has this slug; choose another."),
             SiteError::SlugTakenMeanwhile => {
                 Self::conflict("slug_taken", "Another site has this site's slug by now; delete that one first.")
+            }
+            SiteError::UnknownIndustry => Self::invalid_field("industry", "There is no such industry; see auth/industries/."),
+            SiteError::UnknownSector => {
+                Self::invalid_field("sector", "The site's industry has no such sector; see auth/industries/, or send a name of your own.")
+            }
+            SiteError::SectorTaken => Self::invalid_field("non_field_errors", "The site has this sector already."),
+            SiteError::SectorLimitReached(SectorLimitReached { limit, used }) => {
+                let sentence =
+                    format!("Your plan allows {limit} sector(s) per site and this one has {used}; delete one or choose a larger plan.");
+                Self::refused("sector_limit_reached", sentence).fact("limit", limit).fact("used", used)
+            }
+            SiteError::NoUrlConflict => {
+                Self::conflict("no_url_conflict", "This site was used from no such other address; there is nothing to decide.")
             }
             SiteError::NobodyToSee => Self::invalid_field("user_ids", "Name editors and viewers of this account only."),
             SiteError::Store(error) => error.into(),
@@ -668,11 +708,52 @@ impl From<AcceptanceError> for Problem {
     }
 }
 
+impl From<EventError> for Problem {
+    fn from(error: EventError) -> Self {
+        match error {
+            EventError::NotFound => Self::not_found(),
+            EventError::Conflict { event_type, external_id } => {
+                let sentence = "This event was reported before with another payload; give a new one its own external_id.";
+                Self::conflict("event_conflict", sentence).fact("event_type", event_type).fact("external_id", external_id)
+            }
+            EventError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<PriceError> for Problem {
     fn from(error: PriceError) -> Self {
         match error {
             PriceError::InThePast => Self::invalid_field("effective_from", "Give an instant that is not over: the past keeps its price."),
             PriceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<MfaError> for Problem {
+    fn from(error: MfaError) -> Self {
+        match error {
+            MfaError::WrongPassword => Self::invalid_field("password", "This is not your present password."),
+            MfaError::WrongCode => Self::invalid_field("code", "This code is wrong or was used; wait for the next one."),
+            MfaError::AlreadyActive => Self::conflict("mfa_already_active", "Your second factor is on; switch it off first."),
+            MfaError::NotActive => Self::conflict("mfa_not_active", "There is no second factor; enroll and activate one first."),
+            MfaError::UnknownUser => Self::not_found(),
+            MfaError::Sealed(error) => Self::internal(&format!("a second factor: {error}")),
+            MfaError::Hashing(error) => error.into(),
+            MfaError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AddressError> for Problem {
+    fn from(error: AddressError) -> Self {
+        match error {
+            AddressError::WrongPassword => Self::invalid_field("password", "This is not your present password."),
+            AddressError::Same => Self::invalid_field("new_email", "This is your address already."),
+            AddressError::Invalid => RecoveryError::Invalid.into(),
+            AddressError::Taken => Self::conflict("email_taken", "Another user has this address by now; yours stays as it is."),
+            AddressError::Hashing(error) => error.into(),
+            AddressError::Store(error) => error.into(),
         }
     }
 }

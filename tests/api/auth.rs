@@ -5,7 +5,7 @@ use axum::http::Method;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use igny8::auth::{
     model::{Device, Email, Password, Stay, Visit},
-    service::{LoginError, log_in_in, prove},
+    service::{Entrance, LoginError, log_in_in, prove},
 };
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
@@ -335,7 +335,8 @@ async fn a_password_that_was_changed_after_it_was_compared_opens_nothing() {
     let form = json!({ "old_password": PASSWORD, "new_password": "another horse battery" });
     app.post(CHANGE_PASSWORD).json(form).bearer(&ana.access).send().await.expect(200);
     let mut connection = app.pool().acquire().await.unwrap();
-    let opened = log_in_in(&mut connection, &app.state.authenticator, &proof, &visit, app.now()).await;
+    let opened =
+        log_in_in(&mut connection, &app.state.authenticator, Entrance { proof: &proof, code: None, visit: &visit }, app.now()).await;
 
     assert!(matches!(opened, Err(LoginError::Changed)), "{opened:?}");
     assert_eq!(app.count("select count(*) from sessions").await, 1);

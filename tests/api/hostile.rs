@@ -25,7 +25,7 @@ const BATCH: u64 = 200;
 const BATCHES_AT_ONCE: usize = 6;
 
 /// What only succeeds with a token that comes by mail, or with the id of something that nobody here has made.
-const SELDOM_DONE: [&str; 18] = [
+const SELDOM_DONE: &[&str] = &[
     "GET /api/v1/billing/invoices/{id}/download_pdf/",
     "POST /api/v1/billing/admin/invoices/{id}/void/",
     "POST /api/v1/billing/admin/payments/{id}/approve/",
@@ -34,12 +34,22 @@ const SELDOM_DONE: [&str; 18] = [
     "POST /api/v1/billing/invoices/{id}/report-transfer/",
     "DELETE /api/v1/auth/invitations/{id}/",
     "DELETE /api/v1/auth/sessions/{id}/",
+    "DELETE /api/v1/auth/sites/{id}/sectors/{sector_id}/",
     "DELETE /api/v1/auth/users/{id}/",
     "GET /api/v1/billing/invoices/{id}/",
+    "POST /api/v1/account/restore/",
     "POST /api/v1/account/resume/",
+    "POST /api/v1/auth/change-email/",
+    "POST /api/v1/auth/change-email/confirm/",
     "POST /api/v1/auth/invitations/accept/",
+    "POST /api/v1/auth/mfa/activate/",
+    "POST /api/v1/auth/mfa/disable/",
+    "POST /api/v1/auth/mfa/enroll/",
+    "POST /api/v1/auth/mfa/recovery-codes/",
     "POST /api/v1/auth/password-reset/confirm/",
     "POST /api/v1/auth/sites/{id}/restore/",
+    "POST /api/v1/auth/users/{id}/mfa/reset/",
+    "POST /api/v1/auth/sites/{id}/url-conflict/",
     "POST /api/v1/auth/users/{id}/restore/",
     "POST /api/v1/auth/verify-email/",
     "POST /api/v1/billing/admin/accounts/{id}/transactions/{seq}/refund/",

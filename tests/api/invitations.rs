@@ -33,7 +33,7 @@ async fn invite(app: &TestApp, by: &Session, email: &str, role: &str) -> Reply {
 
 async fn tokens(app: &TestApp, mailbox: &Mailbox) -> Vec<String> {
     let post = Post::of(&app.state.config).expect("a post");
-    deliver(app.pool(), &post, app.now()).await.expect("the outbox can be read");
+    deliver(app.pool(), &post, app.state.authenticator.vault(), app.now()).await.expect("the outbox can be read");
     mailbox.tokens()
 }
 

@@ -1,8 +1,11 @@
 //! The API as its clients see it: every test talks to the production router, on a database of its own.
 
 mod accounts;
+mod addresses;
+mod attempts;
 mod auth;
 mod billing;
+mod bridge;
 mod credits;
 mod doors;
 mod history;
@@ -10,6 +13,7 @@ mod hostile;
 mod invitations;
 mod lots;
 mod mail;
+mod mfa;
 mod money;
 mod notices;
 mod papers;
@@ -19,10 +23,13 @@ mod prices;
 mod races;
 mod registration;
 mod roles;
+mod sectors;
+mod sessions;
 mod shell;
 mod sites;
 mod support;
 mod system;
 mod tenants;
 mod throttle;
+mod timing;
 mod trust;

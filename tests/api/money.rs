@@ -96,8 +96,13 @@ impl Counter {
     }
 
     async fn mails(&self, kind: &str) -> Vec<(String, String)> {
-        let mails = sqlx::query_as("select recipient, text_body from mail_outbox where kind = $1 order by mail_id");
-        mails.bind(kind).fetch_all(self.app.pool()).await.unwrap()
+        let query = "select recipient, dedupe_key, sealed_bodies from mail_outbox where kind = $1 order by mail_id";
+        let mails: Vec<(String, String, Vec<u8>)> = sqlx::query_as(query).bind(kind).fetch_all(self.app.pool()).await.unwrap();
+        let text = |key: &str, sealed: &[u8]| {
+            let opened = self.app.state.authenticator.vault().open(&format!("mail:{key}"), sealed).unwrap();
+            serde_json::from_slice::<(String, String)>(&opened).unwrap().0
+        };
+        mails.into_iter().map(|(recipient, key, sealed)| (recipient, text(&key, &sealed))).collect()
     }
 
     async fn audits(&self, action: &str) -> i64 {

@@ -31,8 +31,8 @@ use crate::{
     ids::{AccountId, InvitationId},
     mail::{
         letters,
-        model::{Delivery, Mail, MailKind},
-        service::enqueue_in,
+        model::{Delivery, Letter, Mail, MailKind},
+        service::Outbox,
     },
     secrets,
 };
@@ -144,7 +144,7 @@ pub async fn invite(
         let row = NewInvitation { account: manager.account, email, role, invited_by: manager.user, token_sha256, expires_at };
         let id = store::insert_invitation(&mut tx, &row, now).await?;
         let letter = letters::invitation(&desk.config.app_url, &token, &house.account.name, role.as_str());
-        send_in(&mut tx, letter, email.as_str(), &token_sha256, now).await?;
+        send_in(&mut tx, desk.outbox(), (letter, email.as_str()), &token_sha256, now).await?;
         record_in(&mut tx, manager, "invitation.sent", id, json!({"role": role}), now).await?;
         finish(tx, manager.account, id, now).await
     })
@@ -166,7 +166,7 @@ pub async fn resend(desk: Desk<'_>, manager: &Manager<'_>, id: InvitationId, now
         let token_sha256 = secrets::sha256(&token);
         store::update_token(&mut tx, manager.account, id, (token_sha256, now + LIFE), now).await?;
         let letter = letters::invitation(&desk.config.app_url, &token, &house.account.name, invitation.role.as_str());
-        send_in(&mut tx, letter, &invitation.email, &token_sha256, now).await?;
+        send_in(&mut tx, desk.outbox(), (letter, &invitation.email), &token_sha256, now).await?;
         record_in(&mut tx, manager, "invitation.resent", id, json!({"role": invitation.role}), now).await?;
         finish(tx, manager.account, id, now).await
     })
@@ -251,15 +251,15 @@ pub async fn accept_in(
 
 async fn send_in(
     connection: &mut PgConnection,
-    letter: crate::mail::model::Letter,
-    recipient: &str,
+    outbox: Outbox<'_>,
+    (letter, recipient): (Letter, &str),
     token_sha256: &[u8; 32],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     // Each token is a cause of its own: the one before opens nothing any more, so its mail must not stand for this one's.
     let token: String = token_sha256.iter().map(|byte| format!("{byte:02x}")).collect();
     let mail = Mail { kind: MailKind::Invitation, dedupe_key: format!("invitation:{token}"), recipient, letter };
-    enqueue_in(connection, &mail, Delivery::Send, now).await
+    outbox.enqueue_in(connection, &mail, Delivery::Send, now).await
 }
 
 /// Commits, and gives the invitation as it is now.

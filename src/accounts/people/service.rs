@@ -137,11 +137,11 @@ pub async fn recruit(desk: Desk<'_>, manager: &Manager<'_>, recruit: &Recruit, n
             password_hash: password_hash.clone(),
         };
         let user = auth::service::create_user_in(&mut tx, &user, now).await?;
-        let (app_url, addressee) = (&desk.config.app_url, (user, recruit.email.as_str()));
+        let (outbox, addressee) = (desk.outbox(), (user, recruit.email.as_str()));
         if recruit.password.is_none() {
-            auth::recovery::service::send_welcome_in(&mut tx, app_url, addressee, &house.account.name, now).await?;
+            auth::recovery::service::send_welcome_in(&mut tx, outbox, addressee, &house.account.name, now).await?;
         } else {
-            auth::recovery::service::send_verification_in(&mut tx, app_url, addressee, now).await?;
+            auth::recovery::service::send_verification_in(&mut tx, outbox, addressee, now).await?;
         }
         record_in(&mut tx, manager, "user.created", user, json!({}), json!({ "role": recruit.role }), now).await?;
         finish(tx, manager.account, user).await

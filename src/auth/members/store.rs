@@ -248,6 +248,10 @@ pub async fn anonymise(connection: &mut PgConnection, user: UserId, now: Timesta
         r#"
         with sessions_gone as (
             delete from sessions where user_id = $1
+        ), factor_gone as (
+            delete from second_factors where user_id = $1
+        ), addresses_gone as (
+            delete from known_addresses where user_id = $1
         ), tokens_gone as (
             delete from one_time_tokens where user_id = $1
         )

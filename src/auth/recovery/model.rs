@@ -12,6 +12,8 @@ crate::words! {
         PasswordReset = "password_reset",
         /// The address is his.
         VerifyEmail = "verify_email",
+        /// The address that it was sent to becomes his.
+        ChangeEmail = "change_email",
     }
 }
 
@@ -37,6 +39,6 @@ pub struct Bearer {
     pub user: UserId,
     /// His account.
     pub account: Option<AccountId>,
-    /// The address that it went to, which is still his.
+    /// The address that it went to: still his, or his from now on.
     pub email: String,
 }

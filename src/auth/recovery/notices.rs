@@ -6,33 +6,56 @@ use crate::{
     db::StoreError,
     ids::UserId,
     mail::{
-        letters,
+        letters::{self, FactorChange},
         model::{Delivery, Letter, Mail, MailKind},
-        service::enqueue_in,
+        service::Outbox,
     },
 };
 use sqlx::PgConnection;
 
 /// A refresh token came a second time and its session was ended.
-pub async fn session_reused_in(connection: &mut PgConnection, app_url: &str, token: &Claims, now: Timestamp) -> Result<(), StoreError> {
+pub async fn session_reused_in(
+    connection: &mut PgConnection,
+    outbox: Outbox<'_>,
+    token: &Claims,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let cause = format!("session_reused:{}", token.sid);
-    tell_in(connection, token.user_id, MailKind::SessionReused, cause, letters::session_reused(app_url), now).await
+    let mail = (MailKind::SessionReused, cause, letters::session_reused(outbox.app_url));
+    tell_in(connection, outbox, token.user_id, mail, now).await
+}
+
+/// A second factor was switched on or off.
+pub async fn second_factor_in(
+    connection: &mut PgConnection,
+    outbox: Outbox<'_>,
+    (user, change): (UserId, FactorChange),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let cause = format!("second_factor:{user}:{}", now.timestamp_micros());
+    let mail = (MailKind::SecondFactor, cause, letters::second_factor(outbox.app_url, change));
+    tell_in(connection, outbox, user, mail, now).await
 }
 
 /// The password is another one now.
-pub async fn password_changed_in(connection: &mut PgConnection, app_url: &str, user: UserId, now: Timestamp) -> Result<(), StoreError> {
+pub async fn password_changed_in(
+    connection: &mut PgConnection,
+    outbox: Outbox<'_>,
+    user: UserId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let cause = format!("password_changed:{user}:{}", now.timestamp_micros());
-    tell_in(connection, user, MailKind::PasswordChanged, cause, letters::password_changed(app_url), now).await
+    let mail = (MailKind::PasswordChanged, cause, letters::password_changed(outbox.app_url));
+    tell_in(connection, outbox, user, mail, now).await
 }
 
 async fn tell_in(
     connection: &mut PgConnection,
+    outbox: Outbox<'_>,
     user: UserId,
-    kind: MailKind,
-    dedupe_key: String,
-    letter: Letter,
+    (kind, dedupe_key, letter): (MailKind, String, Letter),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let Some(email) = users::store::find_email(connection, user).await? else { return Ok(()) };
-    enqueue_in(connection, &Mail { kind, dedupe_key, recipient: &email, letter }, Delivery::Send, now).await
+    outbox.enqueue_in(connection, &Mail { kind, dedupe_key, recipient: &email, letter }, Delivery::Send, now).await
 }

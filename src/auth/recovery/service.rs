@@ -22,7 +22,7 @@ use crate::{
     mail::{
         letters,
         model::{Delivery, Mail, MailKind},
-        service::enqueue_in,
+        service::Outbox,
     },
     secrets,
 };
@@ -79,7 +79,7 @@ pub async fn ask_reset(desk: Desk<'_>, email: &Email, now: Timestamp) -> Result<
             recipient: email.as_str(),
             letter: letters::password_reset(&desk.config.app_url, &token),
         };
-        enqueue_in(&mut tx, &mail, delivery, now).await?;
+        desk.outbox().enqueue_in(&mut tx, &mail, delivery, now).await?;
         Ok(tx.commit().await?)
     })
     .await
@@ -103,7 +103,7 @@ pub async fn reset(desk: Desk<'_>, token: &str, new: &NewPassword, origin: &Orig
         store::mark_all_used(&mut tx, bearer.user, Purpose::PasswordReset, now).await?;
         let ended = auth::store::revoke_sessions(&mut *tx, bearer.user, None, "password_changed", now).await?;
         record_of_in(&mut tx, bearer, "user.password_reset", json!({ "sessions_ended": ended }), origin, now).await?;
-        notices::password_changed_in(&mut tx, &desk.config.app_url, bearer.user, now).await?;
+        notices::password_changed_in(&mut tx, desk.outbox(), bearer.user, now).await?;
         Ok(tx.commit().await.map_err(StoreError::from)?)
     })
     .await
@@ -130,7 +130,7 @@ pub async fn verify_email(pool: &PgPool, token: &str, origin: &Origin, now: Time
 pub async fn resend_verification(desk: Desk<'_>, user: UserId, email: &str, now: Timestamp) -> Result<(), StoreError> {
     db::retried(|| async move {
         let mut tx = db::begin(desk.pool).await?;
-        send_verification_in(&mut tx, &desk.config.app_url, (user, email), now).await?;
+        send_verification_in(&mut tx, desk.outbox(), (user, email), now).await?;
         Ok(tx.commit().await?)
     })
     .await
@@ -139,7 +139,7 @@ pub async fn resend_verification(desk: Desk<'_>, user: UserId, email: &str, now:
 /// Sends a token to prove an address by, in the caller's transaction.
 pub async fn send_verification_in(
     connection: &mut PgConnection,
-    app_url: &str,
+    outbox: Outbox<'_>,
     (user, email): (UserId, &str),
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -148,15 +148,15 @@ pub async fn send_verification_in(
         kind: MailKind::VerifyEmail,
         dedupe_key: format!("verify_email:{user}:{}", now.timestamp() / 60),
         recipient: email,
-        letter: letters::verify_email(app_url, &token),
+        letter: letters::verify_email(outbox.app_url, &token),
     };
-    enqueue_in(connection, &mail, Delivery::Send, now).await
+    outbox.enqueue_in(connection, &mail, Delivery::Send, now).await
 }
 
 /// Tells somebody that an admin made a user for him, with a token for his first password, in the caller's transaction.
 pub async fn send_welcome_in(
     connection: &mut PgConnection,
-    app_url: &str,
+    outbox: Outbox<'_>,
     (user, email): (UserId, &str),
     account: &str,
     now: Timestamp,
@@ -166,9 +166,9 @@ pub async fn send_welcome_in(
         kind: MailKind::Welcome,
         dedupe_key: format!("welcome:{user}"),
         recipient: email,
-        letter: letters::welcome(app_url, &token, account),
+        letter: letters::welcome(outbox.app_url, &token, account),
     };
-    enqueue_in(connection, &mail, Delivery::Send, now).await
+    outbox.enqueue_in(connection, &mail, Delivery::Send, now).await
 }
 
 /// Forgets tokens that have ended. Gives how many.
@@ -176,7 +176,8 @@ pub async fn purge(pool: &PgPool, now: Timestamp) -> Result<u64, StoreError> {
     store::delete_expired(pool, now, PURGED_MAX).await
 }
 
-async fn issue_in(
+/// Writes a token down in the caller's transaction, and gives it to be mailed.
+pub(in crate::auth) async fn issue_in(
     connection: &mut PgConnection,
     (user, email): (Option<UserId>, &str),
     purpose: Purpose,

@@ -42,6 +42,23 @@ pub async fn find_bearer(pool: &PgPool, sha256: &[u8; 32], purpose: Purpose, now
     Ok(bearer.fetch_optional(pool).await?)
 }
 
+/// Who gets which address for a token, if it is good at `now` and its user may sign in.
+pub async fn find_future_address(pool: &PgPool, sha256: &[u8; 32], now: Timestamp) -> Result<Option<Bearer>, StoreError> {
+    let bearer = sqlx::query_as!(
+        Bearer,
+        r#"
+        select u.user_id as "user: UserId", u.account_id as "account: AccountId", t.email
+        from one_time_tokens t
+        join users u on u.user_id = t.user_id
+        where t.token_sha256 = $1 and t.purpose = 'change_email' and t.used_at is null and t.expires_at > $2
+          and u.is_active and u.deleted_at is null
+        "#,
+        sha256.as_slice(),
+        now,
+    );
+    Ok(bearer.fetch_optional(pool).await?)
+}
+
 /// Uses a token up. Gives whether it was still unused: of two at once one is told no.
 pub async fn mark_used(connection: &mut PgConnection, sha256: &[u8; 32], now: Timestamp) -> Result<bool, StoreError> {
     let done = sqlx::query!(

@@ -103,6 +103,21 @@ fn only_the_exact_header_is_read() {
         r#"{"alg":"HS256","typ":"JWT","jwk":{"kty":"oct","k":"AAAA"}}"#,
         r#"{"alg":"HS256","typ":"JWT","zip":"DEF"}"#,
         r#"{"alg":"HS256","alg":"none","typ":"JWT"}"#,
+        r#"{"alg":"nOnE","typ":"JWT"}"#,
+        r#"{"alg":"PS256","typ":"JWT"}"#,
+        r#"{"alg":"EdDSA","typ":"JWT"}"#,
+        r#"{"alg":["HS256"],"typ":"JWT"}"#,
+        r#"{"alg":"HS256\u0000","typ":"JWT"}"#,
+        r#"{"alg":"HS256","typ":"JWT","kid":"' union select 'key"}"#,
+        r#"{"alg":"HS256","typ":"JWT","kid":null}"#,
+        r#"{"alg":"HS256","typ":"JWT","crit":[]}"#,
+        r#"{"alg":"HS256","typ":"JWT","b64":false,"crit":["b64"]}"#,
+        r#"{"alg":"HS256","typ":"JWT","x5u":"https://evil.example/key.pem"}"#,
+        r#"{"alg":"HS256","typ":"JWT","x5c":["MIIB"]}"#,
+        r#"{"alg":"HS256","typ":"JWT","enc":"A128GCM"}"#,
+        r#"{"alg":"HS256","typ":"JWT","\u0061lg":"none"}"#,
+        r#"{"alg":"HS256","typ":"JWT"}{"alg":"none"}"#,
+        "\u{feff}{\"alg\":\"HS256\",\"typ\":\"JWT\"}",
         r#"["HS256","JWT","x"]"#,
         "",
         "null",
@@ -134,6 +149,18 @@ fn claims_that_are_missing_doubled_foreign_or_too_many_are_refused() {
         ("exp", json!("1772326800")),
         ("exp", json!(1.8e9)),
         ("exp", json!(null)),
+        ("exp", json!(true)),
+        ("exp", json!([1_772_326_800])),
+        ("exp", json!(u64::MAX)),
+        ("iat", json!("now")),
+        ("jti", json!("")),
+        ("account_id", json!("29")),
+        ("aud", json!(["igny8-api"])),
+        ("aud", json!(null)),
+        ("iss", json!("IGNY8")),
+        ("iss", json!("igny8 ")),
+        ("token_type", json!("Access")),
+        ("token_type", json!(["access", "refresh"])),
         ("sid", json!("x")),
         ("nbf", json!(0)),
         ("admin", json!(true)),
@@ -145,8 +172,58 @@ fn claims_that_are_missing_doubled_foreign_or_too_many_are_refused() {
         claims.as_object_mut().unwrap().remove(name);
         assert_eq!(read(&claims.to_string()), Err(TokenRefused::Invalid), "without {name}");
     }
-    let doubled = claims().to_string().replacen('{', r#"{"user_id":1,"#, 1);
-    assert_eq!(read(&doubled), Err(TokenRefused::Invalid), "{doubled}");
+    // Doubled, also in an escaped spelling and with the same value: which of the two counts must never be a question.
+    for double in [
+        r#""user_id":1,"#,
+        r#""\u0075ser_id":1,"#,
+        r#""exp":9999999999,"#,
+        r#""token_type":"access","#,
+        r#""sid":"00000000-0000-0000-0000-000000000000","#,
+        r#""aud":"igny8-api","#,
+        r#""iss":"igny8","#,
+    ] {
+        let doubled = claims().to_string().replacen('{', &format!("{{{double}"), 1);
+        assert_eq!(read(&doubled), Err(TokenRefused::Invalid), "{doubled}");
+    }
+}
+
+/// The same bytes in the other alphabet of base 64, with at least one letter that differs.
+fn standard_alphabet(text: &str) -> String {
+    let other = text.replace('-', "+").replace('_', "/");
+    if other == text { format!("+{}", &text[1..]) } else { other }
+}
+
+#[test]
+fn a_signature_of_another_algorithm_is_none_whatever_the_header_says() {
+    let tokens = tokens(SECRET, &[]);
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+
+    for algorithm in [Algorithm::HS384, Algorithm::HS512] {
+        for header in [HEADER.to_owned(), format!(r#"{{"alg":"{algorithm:?}","typ":"JWT"}}"#)] {
+            let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(&header), URL_SAFE_NO_PAD.encode(claims().to_string()));
+            let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm).unwrap();
+            assert_eq!(
+                tokens.read(&format!("{message}.{signature}"), TokenType::Access, instant()),
+                Err(TokenRefused::Invalid),
+                "{header}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_token_that_expired_before_this_one_was_issued_or_never_began_is_expired() {
+    let tokens = tokens(SECRET, &[]);
+    let read = |exp: i64| {
+        let mut claims = claims();
+        claims["exp"] = json!(exp);
+        tokens.read(&forge(HEADER, &claims.to_string(), SECRET), TokenType::Access, instant()).err()
+    };
+
+    assert_eq!(read(1_772_323_201), None);
+    for exp in [1_772_323_200, 1_772_323_199, 0, -1, i64::MIN] {
+        assert!(read(exp).is_some(), "{exp}");
+    }
 }
 
 #[test]
@@ -174,6 +251,16 @@ fn bent_texts_are_refused() {
         format!("{header}..{signature}"),
         format!("{header}.{payload}\n.{signature}"),
         format!("{header}.{payload}+.{signature}"),
+        format!("{header}.{payload}.{signature}\0"),
+        format!("{header}.{payload}.{}", signature.to_uppercase()),
+        format!("{header}.{payload}.{}", standard_alphabet(signature)),
+        format!("{header}.{payload}.{}", &signature[..signature.len() - 1]),
+        format!("{header}.{payload}.{}", "A".repeat(43)),
+        format!("{}.{payload}.{signature}", header.to_lowercase()),
+        format!("{payload}.{header}.{signature}"),
+        format!("{header}.{payload}.{signature}.{header}.{payload}"),
+        format!(r#"{{"protected":"{header}","payload":"{payload}","signature":"{signature}"}}"#),
+        format!("Bearer {good}"),
         "..".to_owned(),
         String::new(),
         forge(HEADER, &claims().to_string(), FORMER),
@@ -183,4 +270,9 @@ fn bent_texts_are_refused() {
     }
     let huge = claims().to_string().replace("igny8-api", &"a".repeat(TOKEN_BYTES_MAX));
     assert!(!read(&forge(HEADER, &huge, SECRET)));
+    // Signed and right in every word, and too long by its blanks alone: refused for its length, before anything is read.
+    let padded = |blanks: usize| forge(HEADER, &claims().to_string().replacen('{', &format!("{{{}", " ".repeat(blanks)), 1), SECRET);
+    assert!(read(&padded(1_000)) && padded(3_000).len() > TOKEN_BYTES_MAX && !read(&padded(3_000)));
+    let deep = format!("{}{}", "[".repeat(1_500), "]".repeat(1_500));
+    assert!(!read(&forge(HEADER, &deep, SECRET)) && !read(&forge(&deep, &claims().to_string(), SECRET)));
 }

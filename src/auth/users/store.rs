@@ -158,6 +158,19 @@ pub async fn set_password(
     Ok(done.rows_affected() == 1)
 }
 
+/// Gives a living user another address, which he has proven.
+pub async fn update_email(connection: &mut PgConnection, user: UserId, email: &str, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update users set email = $2, email_verified_at = $3, updated_at = $3 where user_id = $1 and is_active and deleted_at is null",
+        user.0,
+        email,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Notes that the address is his.
 pub async fn mark_email_verified(connection: &mut PgConnection, user: UserId, email: &str, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query!(

@@ -112,6 +112,6 @@ async fn reject(
     Body(body): Body<ReasonBody>,
 ) -> Outcome<Answer> {
     let by = (person.user.id, body.reason.0.as_str());
-    let payment = service::reject(&state.pool, PaymentId(id), by, &state.config.app_url, &origin, now).await?;
+    let payment = service::reject(&state.pool, PaymentId(id), by, state.desk().outbox(), &origin, now).await?;
     Ok(Answer::ok(payment).message(format!("Payment {id} is rejected; the customer is written to.")))
 }

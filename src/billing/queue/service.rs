@@ -11,16 +11,17 @@ use crate::{
     clock::Timestamp,
     db::{self, StoreError},
     ids::{PaymentId, UserId},
+    mail::service::Outbox,
 };
 use serde_json::json;
 use sqlx::PgPool;
 
-/// Says that the reported money did not come, and why; the customer is written to. `app_url` is the web app's base.
+/// Says that the reported money did not come, and why; the customer is written to.
 pub async fn reject(
     pool: &PgPool,
     payment: PaymentId,
     (by, reason): (UserId, &str),
-    app_url: &str,
+    outbox: Outbox<'_>,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Payment, BillingError> {
@@ -38,7 +39,7 @@ pub async fn reject(
         let (target, because) = (format!("payment:{payment}"), Some(reason.to_owned()));
         record_in(&mut tx, account, "transfer.rejected", target, change, because, origin, now).await?;
         let rejected = store::find_payment(&mut *tx, payment).await?.ok_or(BillingError::NotFound)?.payment;
-        notices::rejected_in(&mut tx, account, app_url, &rejected, now).await?;
+        notices::rejected_in(&mut tx, account, outbox, &rejected, now).await?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(rejected)
     })

@@ -137,7 +137,7 @@ async fn finish_in(
     let side = |at: usize| data.changes.iter().map(|(field, sides)| ((*field).to_owned(), sides[at].clone())).collect::<Map<_, _>>();
     let (change, because) = ((side(0).into(), side(1).into()), Some(reason.to_owned()));
     record_in(connection, account, "transfer.reversed", format!("payment:{payment}"), change, because, &by.origin, now).await?;
-    notices::reversed_in(connection, account, terms.app_url, &data.payment, now).await?;
+    notices::reversed_in(connection, account, terms.outbox, &data.payment, now).await?;
     let reversed = Confirmed { data: written(&data)?, message };
     match payments::store::mark_reversed(connection, account, payment, (by.user, reason, &reversed.value()), now).await? {
         1 => Ok(reversed),

@@ -13,7 +13,7 @@ use crate::{
     mail::{
         letters,
         model::{Delivery, Mail, MailKind},
-        service::enqueue_in,
+        service::Outbox,
     },
 };
 use sqlx::PgPool;
@@ -23,20 +23,20 @@ const BATCH: i64 = 500;
 
 /// Looks which accounts' credits have become low or enough since the last look, and tells owners of what got worse: once,
 /// however many instances look. Gives how many accounts were told.
-pub async fn notify(pool: &PgPool, app_url: &str, now: Timestamp) -> Result<usize, StoreError> {
+pub async fn notify(pool: &PgPool, outbox: Outbox<'_>, now: Timestamp) -> Result<usize, StoreError> {
     let (mut told, mut after) = (0, AccountId(0));
     loop {
         let changed = store::list_changed(pool, after, LOW_PERCENT, BATCH, now).await?;
         let Some(last) = changed.last() else { return Ok(told) };
         after = last.account;
         for account in &changed {
-            told += usize::from(note(pool, app_url, account, now).await?);
+            told += usize::from(note(pool, outbox, account, now).await?);
         }
     }
 }
 
 /// Notes one account's level and writes its owners' mails in one transaction.
-async fn note(pool: &PgPool, app_url: &str, changed: &Changed, now: Timestamp) -> Result<bool, StoreError> {
+async fn note(pool: &PgPool, outbox: Outbox<'_>, changed: &Changed, now: Timestamp) -> Result<bool, StoreError> {
     let mut tx = db::begin(pool).await?;
     let is_ours = store::mark_level(&mut tx, changed, now).await?;
     let kind = match changed.now {
@@ -49,9 +49,9 @@ async fn note(pool: &PgPool, app_url: &str, changed: &Changed, now: Timestamp) -
         return Ok(false);
     };
     for (user, email) in members::store::list_owner_emails(&mut tx, changed.account).await? {
-        let letter = letters::credits_low(app_url, &changed.name, changed.credits.get(), changed.credits_per_month.get());
+        let letter = letters::credits_low(outbox.app_url, &changed.name, changed.credits.get(), changed.credits_per_month.get());
         let dedupe_key = format!("{kind}:{}:{user}:{}", changed.account, now.timestamp_micros());
-        enqueue_in(&mut tx, &Mail { kind, dedupe_key, recipient: &email, letter }, Delivery::Send, now).await?;
+        outbox.enqueue_in(&mut tx, &Mail { kind, dedupe_key, recipient: &email, letter }, Delivery::Send, now).await?;
     }
     tx.commit().await?;
     Ok(true)

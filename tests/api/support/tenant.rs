@@ -20,6 +20,8 @@ pub(crate) struct Tenant {
     pub(crate) site_slug: String,
     /// The living site's key.
     pub(crate) key: String,
+    /// A sector of the living site.
+    pub(crate) sector: i64,
     /// An open invoice.
     pub(crate) invoice: i64,
     /// A transfer that was reported for it, with its reference.
@@ -43,6 +45,8 @@ impl Tenant {
         let sites = [&site, &deleted].map(|site| site["id"].as_i64().expect("a number"));
         mine(Method::DELETE, &format!("auth/sites/{}/", sites[1])).send().await.expect(200);
         let key = mine(Method::POST, &format!("auth/sites/{}/api-key/", sites[0])).send().await.expect(201);
+        let sector =
+            mine(Method::POST, &format!("auth/sites/{}/sectors/", sites[0])).json(json!({ "name": "Tea" })).send().await.expect(201);
         let invoice = mine(Method::POST, "account/upgrade/").json(json!({ "plan_slug": "starter" })).send().await.expect(201);
         let invoice = invoice.data()["id"].as_i64().expect("a number");
         let reference = format!("BT-OF-{account}");
@@ -58,6 +62,7 @@ impl Tenant {
             slug: app.text(format!("select slug from accounts where account_id = {account}")).await,
             site_slug: text(&site["slug"]),
             key: text(&key.data()["key"]),
+            sector: sector.data()["id"].as_i64().expect("a number"),
             invoice,
             payment: (payment.data()["id"].as_i64().expect("a number"), reference),
             invitation: invitation.data()["id"].as_i64().expect("a number"),
@@ -78,6 +83,7 @@ impl Tenant {
             "invitations" => vec![self.invitation.to_string()],
             "users" => vec![self.session.user_id.to_string()],
             "sessions" => vec![self.session_id.clone()],
+            "sectors" => vec![self.sector.to_string()],
             "sites" => vec![self.sites[0].to_string(), self.sites[1].to_string(), self.site_slug.clone()],
             _ => panic!("what stands after {word}/ in a path? Give a tenant one of it here"),
         }
