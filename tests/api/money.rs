@@ -345,7 +345,8 @@ async fn g_fifty_approvals_and_confirmations_of_one_transfer_at_once_have_one_ef
         });
         let statuses = join_all(judges).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
 
-        assert!(statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
+        // 503: told to try again, where so many wait for one account.
+        assert!(statuses.iter().all(|status| [200, 409, 503].contains(status)), "{statuses:?}");
         assert!(statuses.contains(&200));
     }
     let confirmed = counter.app.count("select count(*) from payments where status = 'confirmed'").await;
@@ -490,9 +491,16 @@ async fn fifty_parts_at_once_add_up_to_one_activation() {
 
     let parts = (0..50).map(|part| {
         let counter = Arc::clone(&counter);
-        tokio::spawn(
-            async move { counter.confirm_with(&format!("BT-{part}"), "2.00", json!({"partial": true, "plan_slug": "starter"})).await },
-        )
+        tokio::spawn(async move {
+            let (reference, body) = (format!("BT-{part}"), json!({"partial": true, "plan_slug": "starter"}));
+            // Fifty wait for one account: who waits too long is told to send it again, and a reference counts once.
+            loop {
+                let reply = counter.confirm_with(&reference, "2.00", body.clone()).await;
+                if reply.status.as_u16() != 503 {
+                    break reply;
+                }
+            }
+        })
     });
     for reply in join_all(parts).await {
         reply.unwrap().expect(200);
