@@ -45,8 +45,10 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
         }
         Credential::SiteKey(_) if request.headers.contains_key(NAMED_ACCOUNT) => Err(not_staff()),
         Credential::SiteKey(key) => {
-            let home = home_url(request)?;
-            Ok(Principal::Site(Box::new(gate::service::site_of_key(&state.pool, (key, &home), grace, now).await?)))
+            let home = home_url(request);
+            let site = gate::service::site_of_key(&state.pool, (key, home.as_ref().unwrap_or(&HomeUrl(None))), grace, now).await?;
+            // Nobody is told what is wrong with a request that he may not send.
+            home.map(|_| Principal::Site(Box::new(site)))
         }
         Credential::Cookie => {
             let refusal = Problem::forbidden("session_not_allowed", NO_SESSIONS);

@@ -334,6 +334,8 @@ async fn a_clone_may_read_and_not_write_while_the_original_goes_on() {
     assert_eq!(shown.data()["url_conflict"], json!({"url": clone, "seen_at": "2026-03-01T00:00:00Z"}));
     assert_eq!(app.count("select count(*) from site_clones").await, 1);
     from("garden", get, VERIFY).send().await.expect_code(400, "invalid_input");
+    let stranger = app.get(VERIFY).key(&igny8::secrets::new_site_key()).header(HOME, "garden");
+    stranger.send().await.expect_code(401, "key_unknown");
     app.verify().await;
 }
 

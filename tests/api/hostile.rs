@@ -24,7 +24,8 @@ const BATCH: u64 = 200;
 /// Batches at once.
 const BATCHES_AT_ONCE: usize = 6;
 
-/// What only succeeds with a token that comes by mail, or with the id of something that nobody here has made.
+/// What only succeeds with a token that comes by mail, with the id of something that nobody here has made, or a moment after the
+/// account was deleted.
 const SELDOM_DONE: &[&str] = &[
     "PATCH /api/v1/billing/admin/payment-methods/{method}/",
     "GET /api/v1/billing/invoices/{id}/download_pdf/",
@@ -49,8 +50,8 @@ const SELDOM_DONE: &[&str] = &[
     "POST /api/v1/auth/mfa/recovery-codes/",
     "POST /api/v1/auth/password-reset/confirm/",
     "POST /api/v1/auth/sites/{id}/restore/",
-    "POST /api/v1/auth/users/{id}/mfa/reset/",
     "POST /api/v1/auth/sites/{id}/url-conflict/",
+    "POST /api/v1/auth/users/{id}/mfa/reset/",
     "POST /api/v1/auth/users/{id}/restore/",
     "POST /api/v1/auth/verify-email/",
     "POST /api/v1/billing/admin/accounts/{id}/transactions/{seq}/refund/",
