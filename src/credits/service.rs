@@ -2,7 +2,7 @@
 
 use super::{
     lots::{self, model::Lot},
-    model::{Pools, Transaction, TransactionKind},
+    model::{Pools, TakenBack, Transaction, TransactionKind},
     refunds::rules::RefundRefused,
     rules::MoveRefused,
     store::{self, NewEntry},
@@ -161,19 +161,6 @@ pub enum TimeLeft {
     Some,
     /// There is none.
     None,
-}
-
-/// What became of a grant that was taken back.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, utoipa::ToSchema)]
-pub struct TakenBack {
-    /// What was granted.
-    pub granted: Credits,
-    /// What was left of it and is gone.
-    pub taken_back: Credits,
-    /// What was spent of it and stays spent.
-    pub spent: Credits,
-    /// What had expired for the grant and is back.
-    pub given_back: Credits,
 }
 
 /// Takes back what is left of a period's grant, in the plan pool only: compensating entries, nothing is rewritten. Gives both
