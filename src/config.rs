@@ -43,6 +43,8 @@ pub const VARIABLES: &[Variable] = &[
     variable("MAIL_FROM", "no-reply@igny8.invalid"),
     variable("MFA_REQUIRED_FOR_DEVELOPERS", "false"),
     variable("THROTTLE_DISABLED", "false"),
+    variable("REDIS_URL", ""),
+    variable("METRICS_ADDR", ""),
     variable("LOG_FORMAT", "pretty"),
     variable("LOG_LEVEL", "info"),
 ];
@@ -125,6 +127,10 @@ pub struct Config {
     pub mfa_required_for_developers: bool,
     /// Development only: no limits.
     pub throttle_disabled: bool,
+    /// Redis that instances share their limits through; unset: each has its own.
+    pub redis_url: Option<SecretString>,
+    /// Where metrics are told; unset: nowhere.
+    pub metrics_addr: Option<SocketAddr>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// A filter such as `info` or `igny8=debug,warn`.
@@ -187,6 +193,8 @@ impl Config {
             mail_from: reader.text("MAIL_FROM"),
             mfa_required_for_developers: reader.parsed("MFA_REQUIRED_FOR_DEVELOPERS", "true or false", false),
             throttle_disabled: reader.parsed("THROTTLE_DISABLED", "true or false", false),
+            redis_url: reader.optional("REDIS_URL").map(SecretString::from),
+            metrics_addr: reader.address("METRICS_ADDR"),
             log_format: reader.parsed("LOG_FORMAT", "pretty or json", LogFormat::Pretty),
             log_level: reader.text("LOG_LEVEL"),
         };
@@ -223,6 +231,19 @@ impl Config {
         }
     }
 
+    /// Whether Redis can be found, and metrics have a place of their own.
+    fn check_neighbours(&self, errors: &mut Vec<String>) {
+        use secrecy::ExposeSecret as _;
+        if self.redis_url.as_ref().is_some_and(|url| redis::Client::open(url.expose_secret()).is_err()) {
+            errors.push("REDIS_URL: give a URL such as redis://redis:6379 or unix:///run/redis.sock".to_owned());
+        }
+        // They tell more than strangers should know, and nobody is asked who he is there.
+        let is_public = |metrics: SocketAddr| metrics.port() != 0 && metrics.port() == self.bind_addr.port();
+        if self.metrics_addr.is_some_and(is_public) {
+            errors.push("METRICS_ADDR: needs a port of its own, not BIND_ADDR's".to_owned());
+        }
+    }
+
     /// Rules between variables: what production refuses, and what can't serve anywhere.
     fn check(&self, errors: &mut Vec<String>) {
         use secrecy::ExposeSecret as _;
@@ -246,6 +267,7 @@ impl Config {
             errors.push("DATABASE_MIGRATE_URL: means nothing without DATABASE_URL".to_owned());
         }
         self.check_mail(errors);
+        self.check_neighbours(errors);
         if self.app_env == AppEnv::Production {
             if self.jwt_secret_key.is_none() {
                 errors.push("JWT_SECRET_KEY: required in production; make one with `openssl rand -base64 48`".to_owned());
@@ -290,6 +312,15 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
                 min
             }
         }
+    }
+
+    fn address(&mut self, name: &'static str) -> Option<SocketAddr> {
+        let value = self.optional(name)?;
+        let address = value.parse().ok();
+        if address.is_none() {
+            self.errors.push(format!("{name}: '{value}' is not an address such as 127.0.0.1:9010"));
+        }
+        address
     }
 
     fn list(&self, name: &'static str) -> Vec<String> {
@@ -349,6 +380,15 @@ mod tests {
         assert_eq!(errors.len(), 2, "{errors:?}");
         let ConfigErrors(errors) = parse(&[("JWT_SECRET_KEY", "short")]).unwrap_err();
         assert!(errors[0].starts_with("JWT_SECRET_KEY: shorter than 32"));
+    }
+
+    #[test]
+    fn metrics_have_a_port_of_their_own_and_redis_a_url_that_can_be_read() {
+        assert!(parse(&[("METRICS_ADDR", "127.0.0.1:9010"), ("REDIS_URL", "redis://redis:6379")]).is_ok());
+        for (name, wrong) in [("METRICS_ADDR", "here"), ("METRICS_ADDR", "0.0.0.0:8010"), ("REDIS_URL", "http://redis"), ("REDIS_URL", "rediss://redis")] {
+            let ConfigErrors(errors) = parse(&[(name, wrong)]).unwrap_err();
+            assert!(errors.len() == 1 && errors[0].starts_with(name), "{wrong}: {errors:?}");
+        }
     }
 
     #[test]
