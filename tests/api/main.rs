@@ -8,6 +8,7 @@ mod billing;
 mod credits;
 mod doors;
 mod history;
+mod holds;
 mod hostile;
 mod invitations;
 mod lots;

@@ -45,6 +45,7 @@ async fn everything(app: &TestApp, tenant: &Tenant) -> String {
         "subscriptions",
         "subscription_periods",
         "credit_balances",
+        "credit_holds",
     ];
     let tables = tables.into_iter().chain(["credit_transactions", "invoices", "payments", "idempotency_keys", "audit_log"]);
     let rows = tables.map(|table| {

@@ -1,4 +1,4 @@
-//! A whole tenant: one user, two sites of which one is deleted, a key, an open invoice, an open invitation. And its numbers in a path's slots.
+//! A whole tenant: one user, two sites of which one is deleted, a key, an open invoice, an open invitation, an open hold. And its numbers in a path's slots.
 
 use super::{Session, TestApp};
 use axum::http::Method;
@@ -24,6 +24,8 @@ pub(crate) struct Tenant {
     pub(crate) invoice: i64,
     /// An open invitation.
     pub(crate) invitation: i64,
+    /// An open hold, of a number that no other tenant's has.
+    pub(crate) hold: i64,
 }
 
 impl Tenant {
@@ -46,6 +48,11 @@ impl Tenant {
         let invitation = mine(Method::POST, "auth/invitations/").json(guest).send().await.expect(201);
         let (user, site_id) = (session.user_id, sites[0]);
         app.run(format!("insert into site_access (account_id, site_id, user_id, granted_at) select {account}, {site_id}, {user}, created_at from accounts where account_id = {account}")).await;
+        let job = json!({ "operation": "clustering", "quantity": 1 });
+        mine(Method::POST, "billing/credits/holds/").json(job).send().await.expect(201);
+        // Numbers count within the account: each would have the same.
+        let hold = account * 1_000;
+        app.run(format!("update credit_holds set hold_seq = {hold} where account_id = {account}")).await;
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         Tenant {
             session_id: app.text(format!("select session_id::text from sessions where user_id = {user}")).await,
@@ -55,6 +62,7 @@ impl Tenant {
             invoice: invoice.data()["id"].as_i64().expect("a number"),
             invitation: invitation.data()["id"].as_i64().expect("a number"),
             sites,
+            hold,
             session,
         }
     }
@@ -66,6 +74,7 @@ impl Tenant {
             "invoices" => vec![self.invoice.to_string()],
             // Its first entry. Numbers count within the account: every other one has this, too.
             "transactions" => vec!["1".to_owned()],
+            "holds" => vec![self.hold.to_string()],
             "invitations" => vec![self.invitation.to_string()],
             "users" => vec![self.session.user_id.to_string()],
             "sessions" => vec![self.session_id.clone()],
