@@ -34,6 +34,9 @@ pub const VARIABLES: &[Variable] = &[
     variable("TRIAL_DAYS", "14"),
     variable("GRACE_DAYS", "3"),
     variable("INVOICE_DUE_DAYS", "7"),
+    variable("SELLER_NAME", "IGNY8"),
+    variable("SELLER_ADDRESS", ""),
+    variable("SELLER_TAX_ID", ""),
     variable("PASSWORD_LENGTH_MIN", "8"),
     variable("APP_URL", ""),
     variable("SMTP_URL", ""),
@@ -103,6 +106,12 @@ pub struct Config {
     pub grace_days: u16,
     /// Days until an invoice is due.
     pub invoice_due_days: u16,
+    /// Who sells, as it stands on invoices.
+    pub seller_name: String,
+    /// The seller's address, a line each.
+    pub seller_address: Vec<String>,
+    /// The seller's tax number.
+    pub seller_tax_id: Option<String>,
     /// Fewest characters of a password.
     pub password_length_min: usize,
     /// Base of the web app, without a slash at the end: where the links in mails lead. Never taken from a request, whose Host
@@ -169,6 +178,9 @@ impl Config {
             trial_days: reader.ranged("TRIAL_DAYS", 1, 365),
             grace_days: reader.ranged("GRACE_DAYS", 0, 90),
             invoice_due_days: reader.ranged("INVOICE_DUE_DAYS", 0, 365),
+            seller_name: reader.text("SELLER_NAME"),
+            seller_address: reader.lines("SELLER_ADDRESS"),
+            seller_tax_id: reader.optional("SELLER_TAX_ID"),
             password_length_min: reader.ranged("PASSWORD_LENGTH_MIN", 8, 128),
             app_url: String::new(),
             smtp_url: reader.optional("SMTP_URL").map(SecretString::from),
@@ -282,6 +294,11 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
 
     fn list(&self, name: &'static str) -> Vec<String> {
         self.text(name).split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// A text in one line whose lines are separated by semicolons.
+    fn lines(&self, name: &'static str) -> Vec<String> {
+        self.text(name).split(';').map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
     }
 
     fn networks(&mut self, name: &'static str) -> Vec<IpNet> {

@@ -229,7 +229,9 @@ pub async fn grant_to_application(owner: &PgConnectOptions, application_role: &s
         format!("grant usage on schema public to {role}"),
         format!("grant select, insert, update, delete on all tables in schema public to {role}"),
         format!("grant usage on all sequences in schema public to {role}"),
-        format!("revoke update, delete, truncate on credit_transactions, credit_refunds, credit_seals, audit_log from {role}"),
+        format!(
+            "revoke update, delete, truncate on credit_transactions, credit_refunds, credit_seals, audit_log, account_money_entries from {role}"
+        ),
         format!("revoke delete, truncate on invoices, payments, subscription_periods from {role}"),
         format!("revoke insert, update, delete, truncate on _sqlx_migrations from {role}"),
     ];

@@ -36,6 +36,14 @@ row_id! {
     SiteId;
     /// A site's API key.
     SiteKeyId;
+    /// An industry that sites choose from.
+    IndustryId;
+    /// A sector of an industry.
+    IndustrySectorId;
+    /// A sector that a site covers.
+    SiteSectorId;
+    /// An event that a plugin reported.
+    EventId;
     /// An invoice.
     InvoiceId;
     /// A payment.

@@ -47,10 +47,13 @@ const JOBS: &[Job] = &[
     Job { name: "auth.purge_sessions", run: |state, now| Box::pin(purge_sessions(state, now)) },
     Job { name: "mail.purge", run: |state, now| Box::pin(purge_mail(state, now)) },
     Job { name: "sites.purge", run: |state, now| Box::pin(purge_sites(state, now)) },
+    Job { name: "sites.purge_events", run: |state, now| Box::pin(purge_events(state, now)) },
 ];
 
 /// Sites purged in one round at the most.
 const SITES_PURGED_MAX: i64 = 1_000;
+/// Events purged in one round at the most: more than come in one.
+const EVENTS_PURGED_MAX: i64 = 10_000;
 
 async fn end_periods(state: AppState, now: Timestamp) -> Result<(), String> {
     let changed = accounts::life::end_periods(&state.pool, days(state.config.grace_days), now).await.map_err(|error| with_cause(&error))?;
@@ -77,11 +80,15 @@ async fn seal_ledger(state: AppState, now: Timestamp) -> Result<(), String> {
 }
 
 async fn purge_accounts(state: AppState, now: Timestamp) -> Result<(), String> {
-    accounts::life::purge_deleted(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
+    accounts::life::purge_deleted(&state.pool, sites::service::go_with_account, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn purge_sites(state: AppState, now: Timestamp) -> Result<(), String> {
     sites::service::purge_deleted(&state.pool, SITES_PURGED_MAX, now).await.map(drop).map_err(|error| with_cause(&error))
+}
+
+async fn purge_events(state: AppState, now: Timestamp) -> Result<(), String> {
+    sites::events::service::purge(&state.pool, EVENTS_PURGED_MAX, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn purge_people(state: AppState, now: Timestamp) -> Result<(), String> {

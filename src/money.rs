@@ -54,6 +54,21 @@ impl Money {
     pub fn is_zero(self) -> bool {
         self.0.is_zero()
     }
+
+    /// The sum, or an error where it is more than the database holds.
+    pub fn plus(self, other: Money) -> Result<Self, MoneyError> {
+        Self::from_decimal(self.0.checked_add(other.0).ok_or(MoneyError::OutOfRange)?)
+    }
+
+    /// The difference, or an error where it would be negative.
+    pub fn minus(self, other: Money) -> Result<Self, MoneyError> {
+        Self::from_decimal(self.0.checked_sub(other.0).ok_or(MoneyError::OutOfRange)?)
+    }
+
+    /// The difference, or nothing where it would be negative.
+    pub fn less(self, other: Money) -> Self {
+        self.minus(other).unwrap_or(Self::ZERO)
+    }
 }
 
 impl FromStr for Money {
@@ -231,6 +246,15 @@ mod tests {
             assert!(serde_json::from_str::<Money>(input).is_err(), "{input}");
         }
         assert_eq!(serde_json::to_string(&Money::ZERO).unwrap(), "\"0.00\"");
+    }
+
+    #[test]
+    fn money_is_added_exactly_and_never_goes_below_nothing_or_past_the_database() {
+        let money = |text: &str| text.parse::<Money>().unwrap();
+        assert_eq!(money("0.10").plus(money("0.20")), Ok(money("0.30")));
+        assert_eq!(money("89.00").minus(money("88.99")), Ok(money("0.01")));
+        assert_eq!((money("1").minus(money("2")), money("1").less(money("2"))), (Err(MoneyError::OutOfRange), Money::ZERO));
+        assert_eq!(money("9999999999.99").plus(money("0.01")), Err(MoneyError::OutOfRange));
     }
 
     #[test]

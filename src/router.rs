@@ -51,6 +51,7 @@ fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
         .merge(open(auth::routes::tokens(), auth_limit, state).layer(DefaultBodyLimit::max(AUTH_BODY_BYTES_MAX)))
         .merge(plans::routes::catalogue()) // unthrottled (contract, section 7)
         .merge(system::routes::status()) // unthrottled
+        .merge(open(sites::industries::routes::catalogue(), Limit::of(Scope::Default), state))
         // Signed in, whatever the account's state: see who you are, what you owe, and pay it.
         .merge(signed_in(gate::routes::me(), auth_limit, state))
         .merge(signed_in(auth::routes::sessions(), auth_limit, state))

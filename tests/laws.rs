@@ -25,7 +25,10 @@ values (3, 5, 'dev@example.com', 'dev', 'developer', '!', '2026-03-01Z', '2026-0
 insert into invoices (account_id, invoice_id, number, reference, status, purpose, plan_id, description, amount, currency, payment_method, due_at, paid_at, created_at)
 values (29, 100, 'INV-29-202603-0001', 'RF-29', 'paid', 'upgrade', (select plan_id from plans where slug = 'starter'), 'Starter', 89, 'USD', 'bank_transfer', '2026-03-12Z', '2026-03-05Z', '2026-03-05Z');
 insert into payments (account_id, payment_id, external_payment_id, payment_method, status, invoice_id, amount, currency, payer_name, result, confirmed_by, confirmed_at, created_at)
-values (29, 200, 'BT-1', 'bank_transfer', 'confirmed', 100, 89, 'USD', 'Ana', '{}', 3, '2026-03-05Z', '2026-03-05Z');
+values (29, 200, 'BT-1', 'bank_transfer', 'confirmed', 100, 95, 'USD', 'Ana', '{}', 3, '2026-03-05Z', '2026-03-05Z');
+insert into account_money_entries (account_id, seq, kind, amount, balance_after, payment_id, invoice_id, created_at)
+values (29, 1, 'payment', 95, 95, 200, null, '2026-03-05Z'), (29, 2, 'settlement', -89, 6, null, 100, '2026-03-05Z');
+insert into account_money (account_id, balance, last_seq) values (29, 6, 2);
 insert into subscriptions (account_id, plan_id, status, current_period_start, current_period_end, created_at, updated_at)
 values (29, (select plan_id from plans where slug = 'starter'), 'active', '2026-03-05Z', '2026-04-04Z', '2026-03-01Z', '2026-03-05Z'),
        (30, (select plan_id from plans where slug = 'free-trial'), 'trialing', '2026-03-01Z', '2026-03-15Z', '2026-03-01Z', '2026-03-01Z');
@@ -57,6 +60,7 @@ alter table audit_log disable trigger user;
 alter table subscription_periods disable trigger user;
 alter table payments disable trigger user;
 alter table invoices disable trigger user;
+alter table account_money_entries disable trigger user;
 ";
 
 /// What is found in the sound database after these statements.
@@ -102,6 +106,7 @@ async fn i1_fires_when_a_balance_is_not_the_sum_of_its_ledger() {
         &[
             "update credit_balances set plan_credits = plan_credits + 1 where account_id = 29",
             "update credit_balances set plan_credits = plan_credits + 50, extra_credits = 0 where account_id = 29", // right in sum, wrong by pool
+            "update account_money set balance = 7 where account_id = 29",
         ],
     )
     .await;
@@ -118,6 +123,9 @@ async fn i2_fires_when_the_ledger_has_a_gap_or_a_step_that_does_not_add_up() {
             "update credit_transactions set plan_after = 991 where account_id = 29 and seq = 5",
             "update credit_transactions set extra_after = 49 where account_id = 29 and seq = 3",
             "update credit_balances set last_seq = 4 where account_id = 29",
+            "update account_money_entries set seq = 3 where account_id = 29 and seq = 2; update account_money set last_seq = 3",
+            "update account_money_entries set balance_after = 94 where account_id = 29 and seq = 1",
+            "update account_money set last_seq = 1 where account_id = 29",
         ],
     )
     .await;
@@ -249,8 +257,13 @@ async fn i7_fires_when_payment_period_and_grant_do_not_belong_together() {
             // A grant out of nothing.
             "alter table credit_transactions drop constraint credit_transactions_grant_has_source;
              update credit_transactions set period_seq = null where account_id = 29 and seq = 1",
+            // An invoice that is paid by nothing, and one that is not paid and took money all the same.
+            "update subscription_periods set reversed_at = '2026-03-06Z' where account_id = 29 and period_seq = 2",
+            "update invoices set status = 'open', paid_at = null where invoice_id = 100; update subscription_periods set reversed_at = '2026-03-06Z' where period_seq = 2",
+            // A confirmed transfer whose money never came.
+            "update payments set amount = 94 where payment_id = 200",
             // A period paid by what was never confirmed; its audit row goes too, for that would be another law's.
-            "update payments set status = 'rejected' where payment_id = 200; delete from audit_log where action = 'transfer.confirmed'",
+            "update payments set status = 'rejected', rejected_at = '2026-03-06Z', rejection_reason = 'No' where payment_id = 200; delete from audit_log where action = 'transfer.confirmed'",
         ],
     )
     .await;
@@ -299,7 +312,7 @@ async fn i9_fires_when_a_child_is_of_another_account_than_its_parent() {
             "alter table site_access drop constraint site_access_user_fkey; update site_access set user_id = 9",
             "alter table site_keys drop constraint site_keys_site_fkey; update site_keys set site_id = 20",
             "alter table site_keys drop constraint site_keys_site_fkey; update site_keys set site_id = 999",
-            "alter table payments drop constraint payments_invoice_fkey; update invoices set account_id = 30",
+            "alter table payments drop constraint payments_invoice_fkey; alter table account_money_entries drop constraint account_money_entries_invoice_fkey; update invoices set account_id = 30",
         ],
     )
     .await;
@@ -316,6 +329,7 @@ async fn i10_fires_when_a_privileged_change_has_no_record_or_two() {
             "delete from audit_log where action = 'transfer.confirmed'",
             "insert into audit_log (account_id, actor, action, target, at) values (29, 'user:3', 'transfer.confirmed', 'payment:200', '2026-03-05Z')",
             "insert into audit_log (account_id, actor, action, target, at) values (29, 'user:3', 'transfer.confirmed', 'payment:999', '2026-03-05Z')",
+            "insert into audit_log (account_id, actor, action, target, at) values (29, 'user:3', 'transfer.reversed', 'payment:200', '2026-03-05Z')",
         ],
     )
     .await;

@@ -21,6 +21,7 @@ use crate::{
 use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
+use std::pin::Pin;
 
 /// How many accounts one round of the scheduler looks at.
 const DUE_BATCH: i64 = 500;
@@ -246,8 +247,12 @@ pub async fn restore(pool: &PgPool, account: AccountId, origin: &Origin, now: Ti
     Ok(tx.commit().await.map_err(StoreError::from)?)
 }
 
-/// Purges accounts whose time to come back is over (H): everything personal goes, financial records stay. Gives how many.
-pub async fn purge_deleted(pool: &PgPool, now: Timestamp) -> Result<usize, AccountError> {
+/// Takes away what a room further right keeps of an account that is purged, in the purge's transaction.
+pub type GoesWithAccount = for<'c> fn(&'c mut PgConnection, AccountId) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'c>>;
+
+/// Purges accounts whose time to come back is over (H): everything personal goes, financial records stay. What this room
+/// does not know of goes by `goes_with`. Gives how many.
+pub async fn purge_deleted(pool: &PgPool, goes_with: GoesWithAccount, now: Timestamp) -> Result<usize, AccountError> {
     let mut purged = 0;
     loop {
         let mut tx = db::begin(pool).await?;
@@ -255,6 +260,7 @@ pub async fn purge_deleted(pool: &PgPool, now: Timestamp) -> Result<usize, Accou
         subscriptions::service::cancel_in(&mut tx, account, now).await?;
         auth::store::anonymise_users(&mut tx, account, now).await?;
         invitations::store::delete_all(&mut tx, account).await?;
+        goes_with(&mut tx, account).await?;
         store::anonymise(&mut tx, account, now).await?;
         record_in(&mut tx, account, "account.purged", json!({}), None, &Origin::system(), now).await?;
         tx.commit().await.map_err(StoreError::from)?;

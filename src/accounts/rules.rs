@@ -63,6 +63,8 @@ pub fn standing(
 pub enum AccountEvent {
     /// A payment was confirmed.
     PaymentConfirmed,
+    /// A payment was taken back, and there is time left from before it.
+    PaymentReversed,
     /// A developer set a plan by hand.
     PlanSetByHand,
     /// A paid plan was asked for.
@@ -90,12 +92,12 @@ pub struct IllegalMove {
 /// The one table of legal moves.
 ///
 /// ```text
-/// from \ event      Payment  ByHand  Upgrade  Lapsed     Suspended  Reactivated  Cancelled
-/// trial             active   active  pending  suspended  suspended  –            cancelled
-/// active            active   active  pending  suspended  suspended  –            cancelled
-/// pending_payment   active   active  pending  suspended  suspended  –            cancelled
-/// suspended         active   active  same     –          –          active       cancelled
-/// cancelled         active   active  same     –          –          –            –
+/// from \ event      Payment  Reversed  ByHand  Upgrade  Lapsed     Suspended  Reactivated  Cancelled
+/// trial             active   pending   active  pending  suspended  suspended  –            cancelled
+/// active            active   pending   active  pending  suspended  suspended  –            cancelled
+/// pending_payment   active   pending   active  pending  suspended  suspended  –            cancelled
+/// suspended         active   same      active  same     –          –          active       cancelled
+/// cancelled         active   same      active  same     –          –          –            –
 /// ```
 /// A suspended or cancelled account that asks for a plan stays so until it has paid.
 pub fn next_status(from: AccountStatus, event: AccountEvent) -> Result<AccountStatus, IllegalMove> {
@@ -103,8 +105,8 @@ pub fn next_status(from: AccountStatus, event: AccountEvent) -> Result<AccountSt
     let refused = Err(IllegalMove { from, event });
     match (event, from) {
         (AccountEvent::PaymentConfirmed | AccountEvent::PlanSetByHand, _) => Ok(Active),
-        (AccountEvent::UpgradeAsked, Trial | Active | PendingPayment) => Ok(PendingPayment),
-        (AccountEvent::UpgradeAsked, Suspended | Cancelled) => Ok(from),
+        (AccountEvent::UpgradeAsked | AccountEvent::PaymentReversed, Trial | Active | PendingPayment) => Ok(PendingPayment),
+        (AccountEvent::UpgradeAsked | AccountEvent::PaymentReversed, Suspended | Cancelled) => Ok(from),
         (AccountEvent::PeriodLapsed | AccountEvent::Suspended, Trial | Active | PendingPayment) => Ok(Suspended),
         (AccountEvent::PeriodLapsed | AccountEvent::Suspended, Suspended | Cancelled) => refused,
         (AccountEvent::Reactivated, Suspended) => Ok(Active),
@@ -118,7 +120,7 @@ pub fn next_status(from: AccountStatus, event: AccountEvent) -> Result<AccountSt
 mod tests {
     use super::*;
     use crate::ids::SubscriptionId;
-    use AccountEvent::{PaymentConfirmed, PeriodLapsed, PlanSetByHand, Reactivated, UpgradeAsked};
+    use AccountEvent::{PaymentConfirmed, PaymentReversed, PeriodLapsed, PlanSetByHand, Reactivated, UpgradeAsked};
     use AccountStatus::{Active, Cancelled, PendingPayment, Suspended, Trial};
     use SubscriptionStatus::{Canceled, PastDue, Trialing};
 
@@ -241,6 +243,7 @@ mod tests {
         let (stop, end) = (AccountEvent::Suspended, AccountEvent::Cancelled);
         let table = [
             (Trial, PaymentConfirmed, Some(Active)),
+            (Trial, PaymentReversed, Some(PendingPayment)),
             (Trial, PlanSetByHand, Some(Active)),
             (Trial, UpgradeAsked, Some(PendingPayment)),
             (Trial, PeriodLapsed, Some(Suspended)),
@@ -248,6 +251,7 @@ mod tests {
             (Trial, Reactivated, None),
             (Trial, end, Some(Cancelled)),
             (Active, PaymentConfirmed, Some(Active)),
+            (Active, PaymentReversed, Some(PendingPayment)),
             (Active, PlanSetByHand, Some(Active)),
             (Active, UpgradeAsked, Some(PendingPayment)),
             (Active, PeriodLapsed, Some(Suspended)),
@@ -255,6 +259,7 @@ mod tests {
             (Active, Reactivated, None),
             (Active, end, Some(Cancelled)),
             (PendingPayment, PaymentConfirmed, Some(Active)),
+            (PendingPayment, PaymentReversed, Some(PendingPayment)),
             (PendingPayment, PlanSetByHand, Some(Active)),
             (PendingPayment, UpgradeAsked, Some(PendingPayment)),
             (PendingPayment, PeriodLapsed, Some(Suspended)),
@@ -262,6 +267,7 @@ mod tests {
             (PendingPayment, Reactivated, None),
             (PendingPayment, end, Some(Cancelled)),
             (Suspended, PaymentConfirmed, Some(Active)),
+            (Suspended, PaymentReversed, Some(Suspended)),
             (Suspended, PlanSetByHand, Some(Active)),
             (Suspended, UpgradeAsked, Some(Suspended)),
             (Suspended, PeriodLapsed, None),
@@ -269,6 +275,7 @@ mod tests {
             (Suspended, Reactivated, Some(Active)),
             (Suspended, end, Some(Cancelled)),
             (Cancelled, PaymentConfirmed, Some(Active)),
+            (Cancelled, PaymentReversed, Some(Cancelled)),
             (Cancelled, PlanSetByHand, Some(Active)),
             (Cancelled, UpgradeAsked, Some(Cancelled)),
             (Cancelled, PeriodLapsed, None),
@@ -277,7 +284,7 @@ mod tests {
             (Cancelled, end, None),
         ];
         let pairs = table.iter().map(|(from, event, _)| (*from, format!("{event:?}"))).collect::<std::collections::BTreeSet<_>>();
-        assert_eq!((table.len(), pairs.len()), (5 * 7, 5 * 7), "each pair of state and event once");
+        assert_eq!((table.len(), pairs.len()), (5 * 8, 5 * 8), "each pair of state and event once");
 
         for (from, event, to) in table {
             assert_eq!(next_status(from, event), to.ok_or(IllegalMove { from, event }), "{from} by {event:?}");

@@ -1,17 +1,23 @@
-//! Confirmations (G): one transaction each; the lock order is transfer → account → subscription → invoice.
+//! Confirmations (G): one transaction each; the lock order is transfer → account → subscription → invoice → money.
 
 use super::{
-    model::{CURRENCY, Confirmation, Confirmed, Invoice, InvoiceStatus, Payee, Payment, PaymentStatus, Run, Transfer},
-    payments::{self, store::NewTransfer},
-    rules::{self, Earlier, Unpayable},
-    service::{BillingError, Replayable, Terms, invoice_in, purpose_of, recall_in, record_in, remember_in, written},
+    balance::{
+        self,
+        model::{Cause, Direction, Kept},
+    },
+    model::{CURRENCY, Confirmed, Invoice, InvoiceStatus, OtherAmount, Payee, PaymentStatus, Run, Transfer},
+    notices,
+    outcome::{self, Taken},
+    payments::{self, store::NewTransfer, store::StoredPayment},
+    rules::{self, Earlier, Settlement, Unpayable},
+    service::{BillingError, Replayable, Terms, get_invoice_in, invoice_in, purpose_of, recall_in, record_in, remember_in, written},
     store,
 };
 use crate::{
     accounts::{
         self,
         life::{AccountError, Held},
-        model::{Account, AccountStatus},
+        model::AccountStatus,
         rules::AccountEvent,
     },
     audit::model::Origin,
@@ -19,19 +25,13 @@ use crate::{
     credits,
     db::{self, StoreError},
     idempotency::model::Keyed,
-    ids::{AccountId, PaymentMethod, UserId},
-    money::Credits,
+    ids::{AccountId, PaymentId, PaymentMethod, UserId},
+    money::Money,
     plans::{self, model::Plan},
-    subscriptions::{
-        self,
-        model::PeriodKind,
-        rules::Hold,
-        service::{Paid, Started},
-    },
+    subscriptions::{self, rules::Hold, service::Paid},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgPool};
-use std::collections::BTreeMap;
 
 /// Who confirms, and from where.
 #[derive(Debug, Clone)]
@@ -44,13 +44,45 @@ pub struct Confirmer {
     pub key: Option<(AccountId, Keyed)>,
 }
 
+impl Confirmer {
+    /// The admin who sent the request.
+    pub fn of(user: UserId, home: Option<AccountId>, origin: Origin, key: Option<Keyed>) -> Self {
+        Confirmer { user, origin, key: home.zip(key) }
+    }
+}
+
+/// Which money an admin confirms.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// A transfer that he saw on the bank's statement.
+    Seen(Transfer),
+    /// A transfer that the customer reported.
+    Reported {
+        /// The report.
+        payment: PaymentId,
+        /// What happens when it is another amount than what is outstanding.
+        other_amount: OtherAmount,
+        /// Whether anything is to be kept.
+        run: Run,
+    },
+}
+
+impl Order {
+    fn run(&self) -> Run {
+        match self {
+            Order::Seen(transfer) => transfer.run,
+            Order::Reported { run, .. } => *run,
+        }
+    }
+}
+
 /// Confirms a bank transfer (G): checks it, records it, applies B2 or B3 with the plan that was paid for, and writes
 /// invoice, ledger and log, all or nothing. The same transfer again gives the first answer and no second effect.
 pub async fn confirm(
     pool: &PgPool,
-    transfer: &Transfer,
+    order: &Order,
     by: &Confirmer,
-    terms: Terms,
+    terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Replayable<Confirmed>, BillingError> {
     db::retried(|| async move {
@@ -60,11 +92,17 @@ pub async fn confirm(
         {
             return Ok((Confirmed::of(first), true));
         }
-        let confirmed = confirm_in(&mut tx, transfer, by, terms, now).await?;
+        let confirmed = match order {
+            Order::Seen(transfer) => confirm_in(&mut tx, transfer, by, terms, now).await?,
+            Order::Reported { payment, other_amount, run } => {
+                let transfer = reported_in(&mut tx, *payment, (other_amount, *run)).await?;
+                confirm_in(&mut tx, &transfer, by, terms, now).await?
+            }
+        };
         if let Some((home, key)) = &by.key {
             remember_in(&mut tx, *home, Some(key), (200, &confirmed.value()), now).await?;
         }
-        match transfer.run {
+        match order.run() {
             Run::Real => tx.commit().await.map_err(StoreError::from)?,
             Run::Dry => tx.rollback().await.map_err(StoreError::from)?,
         }
@@ -73,11 +111,37 @@ pub async fn confirm(
     .await
 }
 
+/// A report as the transfer that it tells of, once nobody else can judge it.
+async fn reported_in(
+    connection: &mut PgConnection,
+    payment: PaymentId,
+    (other_amount, run): (&OtherAmount, Run),
+) -> Result<Transfer, BillingError> {
+    let seen = payments::store::find_payment(&mut *connection, payment).await?.ok_or(BillingError::NotFound)?;
+    payments::store::lock_transfer(connection, &seen.payment.external_payment_id).await?;
+    let report = payments::store::find_payment(connection, payment).await?.ok_or(BillingError::NotFound)?;
+    if report.payment.status != PaymentStatus::PendingApproval {
+        return Err(BillingError::PaymentNotPending(report.payment.status));
+    }
+    Ok(Transfer {
+        payee: Payee::Account(report.account),
+        external_payment_id: report.payment.external_payment_id,
+        amount: report.payment.amount,
+        currency: Some(report.payment.currency),
+        payer_name: report.payment.payer_name,
+        plan_slug: report.plan_slug,
+        paid_on: report.payment.paid_on,
+        note: None,
+        other_amount: other_amount.clone(),
+        run,
+    })
+}
+
 async fn confirm_in(
     connection: &mut PgConnection,
     transfer: &Transfer,
     by: &Confirmer,
-    terms: Terms,
+    terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Confirmed, BillingError> {
     let account = payee_in(connection, &transfer.payee).await?;
@@ -87,14 +151,7 @@ async fn confirm_in(
     };
     let result = earlier.result.clone();
     rules::is_same(&Earlier { account: earlier.account, payment: earlier.payment, plan_slug: earlier.plan_slug }, account, transfer)?;
-    Ok(repeated(Confirmed::of(result.unwrap_or(Value::Null))))
-}
-
-/// The first answer, marked as such; it says that nothing happened now.
-fn repeated(first: Confirmed) -> Confirmed {
-    let mut data = first.data;
-    data["already_confirmed"] = Value::Bool(true);
-    Confirmed { data, message: format!("Already confirmed, nothing changed now. {}", first.message) }
+    Ok(outcome::repeated(Confirmed::of(result.unwrap_or(Value::Null))))
 }
 
 async fn payee_in(connection: &mut PgConnection, payee: &Payee) -> Result<AccountId, BillingError> {
@@ -112,15 +169,18 @@ async fn take_in(
     account: AccountId,
     transfer: &Transfer,
     by: &Confirmer,
-    terms: Terms,
+    terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Confirmed, BillingError> {
     let held = accounts::life::hold_in(connection, account, terms.grace, now).await?;
     let open = store::lock_open_invoice(connection, account).await?;
+    let kept = balance::store::lock_balance(connection, account).await?;
     let plan = plan_paid_for(connection, transfer, open.as_ref(), &held).await?;
     rules::payable_by_transfer(&plan)?;
-    let (owed, invoiced) = rules::owed(&plan, open.as_ref());
-    rules::settles(transfer, owed, invoiced.map_or(CURRENCY, |invoice| invoice.currency.as_str()))?;
+    let invoiced = rules::invoice_for(&plan, open.as_ref());
+    let asked = invoiced.map_or(plan.price, |invoice| invoice.amount);
+    let currency = invoiced.map_or(CURRENCY, |invoice| invoice.currency.as_str());
+    let settlement = rules::settles(transfer, asked.less(kept.balance), currency)?;
     let invoice = match (invoiced, &open) {
         (Some(invoice), _) => invoice.clone(),
         (None, other) => {
@@ -130,7 +190,23 @@ async fn take_in(
             invoice_in(connection, account, &plan, (purpose_of(&held, &plan), PaymentMethod::BankTransfer), terms, now).await?
         }
     };
-    settle_in(connection, &held, (&plan, invoice), transfer, by, now).await
+    let (payment, reported) = payment_in(connection, account, (&plan, &invoice), transfer, now).await?;
+    let kept = balance::service::move_in(connection, account, kept, (Cause::Payment(payment), Direction::In, transfer.amount), now).await?;
+    let plan_before = match held.row.plan {
+        Some(plan) => Some(plans::store::get_plan(&mut *connection, plan).await?),
+        None => None,
+    };
+    let taken = Taken { held: &held, plan_before, plan: &plan, invoice_before: &invoice, payment, reported, transfer };
+    let confirmed = match settlement {
+        Settlement::Part => part_in(connection, &taken, now).await?,
+        Settlement::Whole => settle_in(connection, &taken, (kept, Money::ZERO), by, now).await?,
+        Settlement::Waived(missing) => {
+            let waiver = (Cause::Waiver(invoice.id), Direction::In, missing);
+            let kept = balance::service::move_in(connection, account, kept, waiver, now).await?;
+            settle_in(connection, &taken, (kept, missing), by, now).await?
+        }
+    };
+    finish_in(connection, &taken, confirmed, by, terms, now).await
 }
 
 /// `plan_slug`, else the open invoice's plan, else the account's own paid plan, which makes it a renewal.
@@ -151,163 +227,96 @@ async fn plan_paid_for(
     plan.filter(paid).ok_or(Unpayable::NoPlan.into())
 }
 
-async fn settle_in(
+/// The transfer's row: the account's own report of it, with what the bank says, or a new one. Gives the report too.
+async fn payment_in(
     connection: &mut PgConnection,
-    held: &Held,
-    (plan, invoice): (&Plan, Invoice),
+    account: AccountId,
+    (plan, invoice): (&Plan, &Invoice),
     transfer: &Transfer,
-    by: &Confirmer,
     now: Timestamp,
-) -> Result<Confirmed, BillingError> {
-    let account = held.row.id;
-    let currency = invoice.currency.clone();
-    let new = NewTransfer {
+) -> Result<(PaymentId, Option<StoredPayment>), BillingError> {
+    let seen = NewTransfer {
         external_payment_id: &transfer.external_payment_id,
         invoice: invoice.id,
         plan: plan.id,
         amount: transfer.amount,
-        currency: &currency,
+        currency: &invoice.currency,
         payer_name: &transfer.payer_name,
         paid_on: transfer.paid_on,
         note: transfer.note.as_deref().unwrap_or(""),
     };
-    let payment = payments::store::insert_transfer(connection, account, &new, now).await?;
+    match payments::store::find_pending(&mut *connection, account, &transfer.external_payment_id).await? {
+        None => Ok((payments::store::insert_transfer(connection, account, &seen, now).await?, None)),
+        Some(report) => match payments::store::mark_seen(connection, account, report.payment.id, &seen).await? {
+            1 => Ok((report.payment.id, Some(report))),
+            _ => Err(StoreError::from(sqlx::Error::RowNotFound).into()),
+        },
+    }
+}
+
+/// A part came: the invoice stays open and nothing activates.
+async fn part_in(connection: &mut PgConnection, taken: &Taken<'_>, now: Timestamp) -> Result<outcome::Told, BillingError> {
+    let account = taken.held.row.id;
+    let pools = credits::lots::service::lock_in(connection, account, now).await?.unwrap_or(credits::model::Pools::EMPTY);
+    let invoice = get_invoice_in(connection, account, taken.invoice_before.id).await?;
+    Ok(outcome::of_part(taken, pools, invoice, now))
+}
+
+/// All has come: the invoice takes its money, and the plan starts or is renewed.
+async fn settle_in(
+    connection: &mut PgConnection,
+    taken: &Taken<'_>,
+    (kept, waived): (Kept, Money),
+    by: &Confirmer,
+    now: Timestamp,
+) -> Result<outcome::Told, BillingError> {
+    let (held, plan, transfer, invoice) = (taken.held, taken.plan, taken.transfer, taken.invoice_before);
+    let account = held.row.id;
+    balance::service::move_in(connection, account, kept, (Cause::Settlement(invoice.id), Direction::Out, invoice.amount), now).await?;
     let paid = Paid {
-        payment,
+        payment: taken.payment,
         method: PaymentMethod::BankTransfer,
         external_payment_id: transfer.external_payment_id.clone(),
-        amount: transfer.amount,
+        amount: invoice.amount.less(waived),
     };
     let hold = match held.standing.account {
         AccountStatus::Suspended | AccountStatus::Cancelled => Hold::Lost,
         AccountStatus::Trial | AccountStatus::Active | AccountStatus::PendingPayment => Hold::Kept,
     };
-    let before_plan = match held.row.plan {
-        Some(plan) => Some(plans::store::get_plan(&mut *connection, plan).await?.slug),
-        None => None,
-    };
     let started =
         subscriptions::service::apply_payment_in(connection, account, (held.subscription.as_ref(), hold), plan, &paid, now).await?;
     let reset = credits::service::reset_in(connection, account, started.period_seq, plan, &by.origin.actor, now).await?;
-    let status =
-        accounts::life::move_in(connection, account, held.standing.account, (AccountEvent::PaymentConfirmed, None), &by.origin, now)
-            .await?;
+    let event = (AccountEvent::PaymentConfirmed, None);
+    let status = accounts::life::move_in(connection, account, held.standing.account, event, &by.origin, now).await?;
     accounts::store::mark_plan(connection, account, plan.id, Some(PaymentMethod::BankTransfer), now).await?;
-    let invoice = close_invoice_in(connection, account, invoice, now).await?;
-    let changes = changes(held, before_plan, plan, &started, (reset.before, reset.after), status);
-    let message = message(plan, held, &started, (reset.before, reset.after), transfer);
-    let data = Confirmation {
-        account: Account {
-            id: account,
-            name: held.row.name.clone(),
-            slug: held.row.slug.clone(),
-            status,
-            credits: reset.after,
-            pools: reset.pools,
-            payment_method: Some(PaymentMethod::BankTransfer),
-            plan: Some(plan.clone()),
-            subscription: Some(started.subscription.clone()),
-        },
-        subscription: started.subscription,
-        payment: Payment {
-            id: payment,
-            external_payment_id: transfer.external_payment_id.clone(),
-            payment_method: PaymentMethod::BankTransfer,
-            status: PaymentStatus::Confirmed,
-            invoice_id: Some(invoice.id),
-            amount: transfer.amount,
-            currency: invoice.currency.clone(),
-            payer_name: transfer.payer_name.clone(),
-            paid_on: transfer.paid_on,
-            confirmed_at: Some(now),
-            created_at: now,
-        },
-        invoice,
-        transaction: reset.grant,
-        changes,
-        already_confirmed: false,
-        dry_run: transfer.run == Run::Dry,
-    };
-    finish_in(connection, account, data, message, (transfer, by), now).await
+    if store::mark_invoice(connection, account, invoice.id, InvoiceStatus::Paid, now).await? != 1 {
+        return Err(StoreError::from(sqlx::Error::RowNotFound).into());
+    }
+    let invoice = get_invoice_in(connection, account, invoice.id).await?;
+    Ok(outcome::of_whole(taken, (started, reset, status), invoice, now))
 }
 
-/// Keeps the answer with the payment, writes the log, and gives the answer.
+/// Keeps the answer with the payment, writes the log and the customer's mail, and gives the answer.
 async fn finish_in(
     connection: &mut PgConnection,
-    account: AccountId,
-    data: Confirmation,
-    message: String,
-    (transfer, by): (&Transfer, &Confirmer),
+    taken: &Taken<'_>,
+    (data, message): outcome::Told,
+    by: &Confirmer,
+    terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Confirmed, BillingError> {
-    let target = format!("payment:{}", data.payment.id);
-    let before = data.changes.iter().map(|(field, [before, _])| ((*field).to_owned(), before.clone())).collect::<serde_json::Map<_, _>>();
-    let after = data.changes.iter().map(|(field, [_, after])| ((*field).to_owned(), after.clone())).collect::<serde_json::Map<_, _>>();
-    record_in(
-        connection,
-        account,
-        "transfer.confirmed",
-        target,
-        (before.into(), after.into()),
-        transfer.mismatch_accepted_because.clone(),
-        &by.origin,
-        now,
-    )
-    .await?;
-    let payment = data.payment.id;
+    let (account, payment) = (taken.held.row.id, taken.payment);
+    let side = |at: usize| data.changes.iter().map(|(field, sides)| ((*field).to_owned(), sides[at].clone())).collect::<Map<_, _>>();
+    let reason = match &taken.transfer.other_amount {
+        OtherAmount::Accepted(reason) => Some(reason.clone()),
+        OtherAmount::Refused | OtherAmount::Counted => None,
+    };
+    let change = (side(0).into(), side(1).into());
+    record_in(connection, account, "transfer.confirmed", format!("payment:{payment}"), change, reason, &by.origin, now).await?;
+    notices::confirmed_in(connection, account, terms.outbox, (&data.payment, &data.invoice), now).await?;
     let confirmed = Confirmed { data: written(&data)?, message };
     match payments::store::mark_confirmed(connection, account, payment, by.user, &confirmed.value(), now).await? {
         1 => Ok(confirmed),
         _ => Err(StoreError::from(sqlx::Error::RowNotFound).into()),
     }
-}
-
-async fn close_invoice_in(
-    connection: &mut PgConnection,
-    account: AccountId,
-    invoice: Invoice,
-    now: Timestamp,
-) -> Result<Invoice, BillingError> {
-    match store::mark_invoice(connection, account, invoice.id, InvoiceStatus::Paid, now).await? {
-        1 => Ok(Invoice { status: InvoiceStatus::Paid, paid_at: Some(now), ..invoice }),
-        _ => Err(StoreError::from(sqlx::Error::RowNotFound).into()),
-    }
-}
-
-/// Every field that the confirmation changed, before and after.
-fn changes(
-    held: &Held,
-    before_plan: Option<String>,
-    plan: &Plan,
-    started: &Started,
-    (credits, credits_after): (Credits, Credits),
-    status: AccountStatus,
-) -> BTreeMap<&'static str, [Value; 2]> {
-    let before = held.subscription.as_ref().map(|locked| &locked.subscription);
-    let after = &started.subscription;
-    let method = PaymentMethod::BankTransfer;
-    let all = [
-        ("account.status", [json!(held.standing.account), json!(status)]),
-        ("account.plan", [json!(before_plan), json!(plan.slug)]),
-        ("account.credits", [json!(credits), json!(credits_after)]),
-        ("account.payment_method", [json!(held.row.payment_method), json!(method)]),
-        ("subscription.status", [json!(before.map(|before| before.status)), json!(after.status)]),
-        ("subscription.current_period_start", [json!(before.map(|before| before.current_period_start)), json!(after.current_period_start)]),
-        ("subscription.current_period_end", [json!(before.map(|before| before.current_period_end)), json!(after.current_period_end)]),
-        ("subscription.external_payment_id", [json!(before.map(|before| &before.external_payment_id)), json!(after.external_payment_id)]),
-        ("invoice.status", [json!(InvoiceStatus::Open), json!(InvoiceStatus::Paid)]),
-    ];
-    all.into_iter().filter(|(_, [before, after])| before != after).collect()
-}
-
-/// One sentence that an admin can read in a terminal.
-fn message(plan: &Plan, held: &Held, started: &Started, (before, after): (Credits, Credits), transfer: &Transfer) -> String {
-    let verb = match started.kind {
-        PeriodKind::Renewal => "is renewed",
-        PeriodKind::Activation | PeriodKind::Trial | PeriodKind::Manual => "is active",
-    };
-    let until = started.subscription.current_period_end.format("%Y-%m-%d");
-    let prefix = if transfer.run == Run::Dry { "Dry run, nothing written: " } else { "" };
-    let (slug, account, reference) = (&held.row.slug, held.row.id, &transfer.external_payment_id);
-    format!("{prefix}{} {verb} for {slug} (account {account}) until {until}; credits {before} → {after}; reference {reference}.", plan.name)
 }

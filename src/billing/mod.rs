@@ -1,12 +1,21 @@
 //! Money in. An invoice says what is owed; a confirmed payment is the only thing that starts or renews paid time.
 //!
 //! A confirmation is one transaction: payment, period, credits, account, invoice, audit. The bank's reference counts once,
-//! whoever sends it how often. `confirmation` stands on the floor of the services.
+//! whoever sends it how often. What comes above or below what an invoice asks for is kept in `balance` until an invoice takes it.
+//! `confirmation`, `outcome` and `notices` stand on the floor of the services.
 
+pub mod balance;
 pub mod confirmation;
 pub mod gifts;
+pub mod invoices;
+pub mod methods;
 pub mod model;
+pub mod notices;
+pub mod outcome;
+pub mod paper;
 pub mod payments;
+pub mod queue;
+pub mod reversals;
 pub mod routes;
 pub mod rules;
 pub mod service;

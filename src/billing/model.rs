@@ -71,8 +71,14 @@ pub struct Invoice {
     pub plan_slug: String,
     /// One line for people.
     pub description: String,
-    /// What is owed.
+    /// What it asks for.
     pub amount: Money,
+    /// What of it has come so far.
+    pub paid: Money,
+    /// What is still to come; nothing once it is paid or void.
+    pub outstanding: Money,
+    /// Money that the account keeps with us now and that no paid invoice has taken: it counts towards the open one.
+    pub account_balance: Money,
     /// In which currency.
     #[schema(example = "USD")]
     pub currency: String,
@@ -115,6 +121,8 @@ pub struct Payment {
     pub paid_on: Option<NaiveDate>,
     /// When an admin confirmed it.
     pub confirmed_at: Option<DateTime<Utc>>,
+    /// Why an admin rejected it, or took it back.
+    pub reason: Option<String>,
     /// When it was first heard of.
     pub created_at: DateTime<Utc>,
 }
@@ -163,10 +171,21 @@ pub struct Transfer {
     pub paid_on: Option<NaiveDate>,
     /// For the file.
     pub note: Option<String>,
-    /// Why another amount than what is owed is taken; set only when it is.
-    pub mismatch_accepted_because: Option<String>,
+    /// What happens when it is another amount than what is outstanding.
+    pub other_amount: OtherAmount,
     /// Whether anything is to be kept.
     pub run: Run,
+}
+
+/// What happens to a transfer of another amount than what is outstanding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OtherAmount {
+    /// It is refused.
+    Refused,
+    /// It counts towards the invoice, which stays open until all has come.
+    Counted,
+    /// It is taken for the whole, for this reason: what is missing is let go.
+    Accepted(String),
 }
 
 /// Whether a confirmation keeps what it did.
@@ -178,18 +197,25 @@ pub enum Run {
     Dry,
 }
 
+impl Run {
+    /// What `dry_run` says; left out: a real one.
+    pub fn of(dry_run: Option<bool>) -> Self {
+        if dry_run == Some(true) { Run::Dry } else { Run::Real }
+    }
+}
+
 /// What a confirmation did, before and after.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Confirmation {
     /// The account now.
     pub account: Account,
     /// The subscription now.
-    pub subscription: Subscription,
-    /// The invoice now.
+    pub subscription: Option<Subscription>,
+    /// The invoice now; open while only a part has come.
     pub invoice: Invoice,
     /// The payment now.
     pub payment: Payment,
-    /// The ledger's row of the grant; null for a plan without credits.
+    /// The ledger's row of the grant; null for a plan without credits, and while only a part has come.
     pub transaction: Option<Transaction>,
     /// Each changed field with what it was and what it is.
     #[schema(value_type = Object)]
@@ -234,18 +260,4 @@ pub struct AdminResult {
     /// Its credits, where they changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credits: Option<Credits>,
-}
-
-/// A way to pay that is on offer.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct PaymentOption {
-    /// Its word.
-    pub method: PaymentMethod,
-    /// Its name.
-    pub name: String,
-    /// Where the money goes.
-    #[schema(value_type = Object)]
-    pub details: Value,
-    /// What to do.
-    pub instructions: String,
 }

@@ -1,28 +1,26 @@
 //! Money over HTTP: what the customer owes, and what the billing admin confirms.
 
 use super::{
-    confirmation::{self, Confirmer},
-    gifts,
-    model::{AdminResult, Confirmation, Confirmed, ExternalPaymentId, Invoice, Payee, Payment, PaymentOption, Run, Transfer},
-    payments,
+    confirmation::{self, Confirmer, Order},
+    gifts, invoices, methods,
+    model::{AdminResult, Confirmation, Confirmed, ExternalPaymentId, Invoice, OtherAmount, Payee, Run, Transfer},
+    payments, queue, reversals,
     service::{self, Terms},
-    store,
 };
 use crate::{
     accounts::{self, rules::AccountEvent},
     idempotency::model::Keyed,
-    ids::{AccountId, InvoiceId, PaymentMethod},
+    ids::{AccountId, PaymentMethod},
     money::Money,
     period::days,
     request_body,
     state::AppState,
     web::{
-        caller::{Admin, Developer, Now, Operator, Owner, Source},
+        caller::{Developer, Now, Operator, Owner, Source},
         envelope::{Answer, Envelope},
         extract::{Body, Path, Text},
         field::Day,
         idempotency::IdempotencyKey,
-        page::{CursorRequest, Page, PageRequest},
         problem::{ErrorBody, Outcome, Problem},
     },
 };
@@ -36,10 +34,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub fn paying() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(upgrade))
-        .routes(routes!(invoices))
-        .routes(routes!(invoice))
-        .routes(routes!(payments))
-        .routes(routes!(payment_methods))
+        .merge(invoices::routes::paying())
+        .merge(payments::routes::paying())
+        .merge(methods::routes::paying())
 }
 
 /// What the platform's billing admins do.
@@ -51,10 +48,19 @@ pub fn administration() -> OpenApiRouter<AppState> {
         .merge(gifts::routes::administration())
         .routes(routes!(suspend))
         .routes(routes!(reactivate))
+        .merge(queue::routes::administration())
+        .merge(reversals::routes::administration())
+        .merge(invoices::routes::administration())
+        .merge(methods::routes::administration())
 }
 
-fn terms(state: &AppState) -> Terms {
-    Terms { grace: days(state.config.grace_days), due_days: state.config.invoice_due_days }
+pub(super) fn terms(state: &AppState) -> Terms<'_> {
+    Terms { grace: days(state.config.grace_days), due_days: state.config.invoice_due_days, outbox: state.desk().outbox() }
+}
+
+/// The admin's own account, under which his keys are kept.
+pub(super) fn home(Operator(person): &Operator) -> Option<AccountId> {
+    person.user.account.as_ref().map(|account| account.id)
 }
 
 request_body! { Ignored:
@@ -94,39 +100,6 @@ pub(super) fn marked(answer: Answer, replayed: bool) -> Answer {
     if replayed { answer.header(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true")) } else { answer }
 }
 
-/// The account's invoices, newest first.
-#[utoipa::path(get, path = "/billing/invoices", tag = "billing", params(PageRequest), responses((status = 200, body = Page<Invoice>)), security(("bearer" = [])))]
-async fn invoices(State(state): State<AppState>, Admin(member): Admin, page: PageRequest) -> Outcome<Answer> {
-    let rows = store::list_invoices(&state.pool, member.account.id, page.page_size, page.offset()).await?;
-    let count = store::count_invoices(&state.pool, member.account.id).await?;
-    Ok(Answer::list(page.page(rows, count)))
-}
-
-/// One invoice.
-#[utoipa::path(get, path = "/billing/invoices/{id}", tag = "billing", params(("id" = i64, Path)), responses((status = 200, body = Envelope<Invoice>)), security(("bearer" = [])))]
-async fn invoice(State(state): State<AppState>, Admin(member): Admin, Path(id): Path<i64>) -> Outcome<Answer> {
-    let invoice = store::find_invoice(&state.pool, member.account.id, InvoiceId(id)).await?;
-    invoice.map(Answer::ok).ok_or_else(Problem::not_found)
-}
-
-/// The account's payments, newest first.
-#[utoipa::path(get, path = "/billing/payments", tag = "billing", params(CursorRequest), responses((status = 200, body = Page<Payment>)), security(("bearer" = [])))]
-async fn payments(State(state): State<AppState>, Admin(member): Admin, page: CursorRequest) -> Outcome<Answer> {
-    let account = member.account.id;
-    let rows = match page.newer_than() {
-        Some(newer_than) => payments::store::list_payments_newer(&state.pool, account, newer_than, page.limit()).await?,
-        None => payments::store::list_payments_older(&state.pool, account, page.older_than(), page.limit()).await?,
-    };
-    let count = if page.count { Some(payments::store::count_payments(&state.pool, account).await?) } else { None };
-    Ok(Answer::list(page.page(rows, |row| row.id.0, count)))
-}
-
-/// The ways to pay that are on offer.
-#[utoipa::path(get, path = "/billing/payment-methods/available", tag = "billing", responses((status = 200, body = Envelope<Vec<PaymentOption>>)), security(("bearer" = [])))]
-async fn payment_methods(State(state): State<AppState>, _: Admin) -> Outcome<Answer> {
-    Ok(Answer::ok(store::list_payment_methods(&state.pool).await?))
-}
-
 request_body! { Refused:
     /// A transfer that an admin saw on the bank's statement. Name the account by one of the first three fields.
     pub struct ConfirmBody {
@@ -153,7 +126,9 @@ request_body! { Refused:
         note: Option<Text<1000>>,
         /// True: same checks, same answer, nothing written.
         dry_run: Option<bool>,
-        /// True: another amount than what is owed is taken; needs a reason.
+        /// True: another amount than what is outstanding counts towards the invoice, which stays open until all has come.
+        partial: Option<bool>,
+        /// True: another amount than what is outstanding is taken for the whole; needs a reason.
         accept_amount_mismatch: Option<bool>,
         /// Why.
         reason: Option<Text<1000>>,
@@ -168,13 +143,9 @@ impl ConfirmBody {
             (None, None, Some(number)) => Payee::Invoice(number.0),
             _ => return Err(Problem::invalid_field("account_id", "Give exactly one of account_id, account_slug and invoice_number.")),
         };
-        let reason = self.reason.map(|reason| reason.0);
-        let accepts = self.accept_amount_mismatch.unwrap_or(false);
+        let other_amount = other_amount(self.partial, self.accept_amount_mismatch, self.reason.map(|reason| reason.0))?;
         if self.amount.is_zero() {
             return Err(Problem::invalid_field("amount", "Give an amount above zero."));
-        }
-        if accepts && reason.is_none() {
-            return Err(Problem::invalid_field("reason", "accept_amount_mismatch needs a reason."));
         }
         Ok(Transfer {
             payee,
@@ -185,9 +156,20 @@ impl ConfirmBody {
             plan_slug: self.plan_slug.map(|slug| slug.0),
             paid_on: self.paid_on.map(|day| day.0),
             note: self.note.map(|note| note.0),
-            mismatch_accepted_because: reason.filter(|_| accepts),
-            run: if self.dry_run.unwrap_or(false) { Run::Dry } else { Run::Real },
+            other_amount,
+            run: Run::of(self.dry_run),
         })
+    }
+}
+
+/// What happens to another amount than what is outstanding, as the admin says.
+pub(super) fn other_amount(partial: Option<bool>, accept: Option<bool>, reason: Option<String>) -> Outcome<OtherAmount> {
+    match (partial.unwrap_or(false), accept.unwrap_or(false), reason) {
+        (true, true, _) => Err(Problem::invalid_field("partial", "Give either partial or accept_amount_mismatch.")),
+        (true, false, _) => Ok(OtherAmount::Counted),
+        (false, true, Some(reason)) => Ok(OtherAmount::Accepted(reason)),
+        (false, true, None) => Err(Problem::invalid_field("reason", "accept_amount_mismatch needs a reason.")),
+        (false, false, _) => Ok(OtherAmount::Refused),
     }
 }
 
@@ -221,22 +203,25 @@ async fn confirm_short(
 
 async fn confirmed(
     state: AppState,
-    Operator(person): Operator,
+    operator: Operator,
     (Source(origin), IdempotencyKey(key)): (Source, IdempotencyKey),
     Now(now): Now,
     headers: HeaderMap,
     Body(body): Body<ConfirmBody>,
 ) -> Outcome<Answer> {
     let key = Keyed::bind(key, &origin.actor, "confirm-bank-transfer", &format!("{body:?}"));
-    let home = person.user.account.as_ref().map(|account| account.id);
-    let by = Confirmer { user: person.user.id, origin, key: home.zip(key) };
-    let (confirmed, replayed) = confirmation::confirm(&state.pool, &body.into_transfer()?, &by, terms(&state), now).await?;
-    let wants_text = headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.trim_start().starts_with("text/plain"));
+    let by = Confirmer::of(operator.0.user.id, home(&operator), origin, key);
+    let order = Order::Seen(body.into_transfer()?);
+    let (confirmed, replayed) = confirmation::confirm(&state.pool, &order, &by, terms(&state), now).await?;
+    Ok(answered(confirmed, replayed, &headers))
+}
+
+/// An order that was carried out: JSON, or a few lines for an admin in a terminal.
+pub(super) fn answered(confirmed: Confirmed, replayed: bool, headers: &HeaderMap) -> Answer {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let wants_text = accept.is_some_and(|accept| accept.trim_start().starts_with("text/plain"));
     let answer = if wants_text { Answer::plain(lines(&confirmed)) } else { Answer::ok(confirmed.data).message(confirmed.message) };
-    Ok(marked(answer, replayed))
+    marked(answer, replayed)
 }
 
 /// The same facts as a few aligned lines, for a terminal.

@@ -1,7 +1,10 @@
 //! Upgrades, and what staff do by hand. Each is one transaction; the lock order is account → subscription → invoice.
 
 use super::{
-    model::{AdminResult, CURRENCY, Confirmed, Invoice, InvoicePurpose, InvoiceStatus},
+    balance::service::BalanceError,
+    methods,
+    model::{AdminResult, CURRENCY, Confirmed, Invoice, InvoicePurpose, InvoiceStatus, PaymentStatus},
+    payments::rules::ReportFault,
     rules::{self, Unpayable},
     store::{self, NewInvoice},
 };
@@ -25,6 +28,7 @@ use crate::{
         service::KeyError,
     },
     ids::{AccountId, InvoiceId, PaymentMethod},
+    mail::service::Outbox,
     period::days,
     plans::{self, model::Plan},
 };
@@ -44,6 +48,30 @@ pub enum BillingError {
     /// The way to pay is not on offer.
     #[error("the payment method is not on offer")]
     MethodNotOffered,
+    /// No such invoice, payment or transfer.
+    #[error("there is nothing of that name")]
+    NotFound,
+    /// What a customer reported can't be.
+    #[error("the report can't be right")]
+    Report(Vec<ReportFault>),
+    /// The account has reported or paid with this reference before.
+    #[error("the reference is known already; its payment is {0}")]
+    AlreadyReported(PaymentStatus),
+    /// Too many reports of the account wait for an admin.
+    #[error("too many reports are waiting")]
+    TooManyReports,
+    /// The invoice is not open.
+    #[error("the invoice is {0}")]
+    InvoiceNotOpen(InvoiceStatus),
+    /// The payment was judged before.
+    #[error("the payment is {0}")]
+    PaymentNotPending(PaymentStatus),
+    /// A later transfer has bought time behind what this one bought.
+    #[error("a later transfer stands on this one")]
+    LaterTransfer(String),
+    /// The money.
+    #[error(transparent)]
+    Balance(#[from] BalanceError),
     /// The account.
     #[error(transparent)]
     Account(#[from] AccountError),
@@ -64,22 +92,32 @@ impl MayCollide for BillingError {
             BillingError::Store(error) => error.is_collision(),
             BillingError::Account(error) => error.is_collision(),
             BillingError::Credits(error) => error.is_collision(),
-            BillingError::Key(KeyError::Store(error)) => error.is_collision(),
+            BillingError::Key(KeyError::Store(error)) | BillingError::Balance(BalanceError::Store(error)) => error.is_collision(),
             BillingError::Key(KeyError::Reused)
             | BillingError::Unpayable(_)
             | BillingError::UnknownPlan
-            | BillingError::MethodNotOffered => false,
+            | BillingError::MethodNotOffered
+            | BillingError::NotFound
+            | BillingError::Report(_)
+            | BillingError::AlreadyReported(_)
+            | BillingError::TooManyReports
+            | BillingError::InvoiceNotOpen(_)
+            | BillingError::PaymentNotPending(_)
+            | BillingError::LaterTransfer(_)
+            | BillingError::Balance(BalanceError::Used | BalanceError::OutOfRange) => false,
         }
     }
 }
 
 /// What configuration says of money.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
+pub struct Terms<'a> {
     /// From a paid period's end to suspension.
     pub grace: TimeDelta,
     /// Until an invoice is due.
     pub due_days: u16,
+    /// Where the mails go that tell of it.
+    pub outbox: Outbox<'a>,
 }
 
 /// An answer, and whether it is the first one of a request that was sent again.
@@ -91,7 +129,7 @@ pub async fn upgrade(
     account: AccountId,
     (plan_slug, method): (&str, PaymentMethod),
     key: Option<&Keyed>,
-    terms: Terms,
+    terms: Terms<'_>,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Replayable<Value>, BillingError> {
@@ -113,7 +151,7 @@ async fn upgrade_in(
     connection: &mut PgConnection,
     account: AccountId,
     (plan_slug, method): (&str, PaymentMethod),
-    terms: Terms,
+    terms: Terms<'_>,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Invoice, BillingError> {
@@ -178,10 +216,10 @@ pub(super) async fn invoice_in(
     account: AccountId,
     plan: &Plan,
     (purpose, method): (InvoicePurpose, PaymentMethod),
-    terms: Terms,
+    terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Invoice, BillingError> {
-    let options = store::list_payment_methods(&mut *connection).await?;
+    let options = methods::service::offered_in(connection, account).await?;
     let option = options.into_iter().find(|option| option.method == method).ok_or(BillingError::MethodNotOffered)?;
     let month = now.format("%Y%m").to_string();
     let number = store::next_number(connection, account, &month).await?;
@@ -201,7 +239,7 @@ pub(super) async fn invoice_in(
     get_invoice_in(connection, account, id).await
 }
 
-async fn get_invoice_in(connection: &mut PgConnection, account: AccountId, id: InvoiceId) -> Result<Invoice, BillingError> {
+pub(super) async fn get_invoice_in(connection: &mut PgConnection, account: AccountId, id: InvoiceId) -> Result<Invoice, BillingError> {
     store::find_invoice(connection, account, id).await?.ok_or_else(|| StoreError::from(sqlx::Error::RowNotFound).into())
 }
 

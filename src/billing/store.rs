@@ -1,6 +1,9 @@
-//! SQL of invoices, payments and payment methods.
+//! SQL of invoices.
 
-use super::model::{Invoice, InvoicePurpose, InvoiceStatus, PaymentOption};
+use super::{
+    model::{Invoice, InvoicePurpose, InvoiceStatus},
+    rules,
+};
 use crate::{
     clock::Timestamp,
     db::StoreError,
@@ -26,6 +29,7 @@ struct InvoiceRow {
     plan_slug: String,
     description: String,
     amount: Decimal,
+    balance: Decimal,
     currency: String,
     payment_method: PaymentMethod,
     bank_details: Value,
@@ -34,10 +38,29 @@ struct InvoiceRow {
     created_at: Timestamp,
 }
 
+/// Selects invoices of the account `$1`; a macro, because a checked query must be a literal.
+macro_rules! invoices {
+    ($rest:tt, $account:expr $(, $argument:expr)*) => {
+        sqlx::query_as!(
+            InvoiceRow,
+            r#"
+            select i.invoice_id as "id: InvoiceId", i.number, i.reference, i.status as "status: InvoiceStatus", i.purpose as "purpose: InvoicePurpose",
+                   i.plan_id as "plan: PlanId", p.slug as plan_slug, i.description, i.amount, coalesce(m.balance, 0) as "balance!", i.currency,
+                   i.payment_method as "payment_method: PaymentMethod", i.bank_details, i.due_at, i.paid_at, i.created_at
+            from invoices i join plans p on p.plan_id = i.plan_id left join account_money m on m.account_id = i.account_id
+            where i.account_id = $1 "# + $rest,
+            $account.0
+            $(, $argument)*
+        )
+    };
+}
+
 impl TryFrom<InvoiceRow> for Invoice {
     type Error = StoreError;
 
     fn try_from(row: InvoiceRow) -> Result<Self, StoreError> {
+        let (amount, account_balance) = (money(row.amount)?, money(row.balance)?);
+        let (paid, outstanding) = rules::paid_and_outstanding(row.status, amount, account_balance);
         Ok(Invoice {
             id: row.id,
             number: row.number,
@@ -46,7 +69,10 @@ impl TryFrom<InvoiceRow> for Invoice {
             purpose: row.purpose,
             plan_slug: row.plan_slug,
             description: row.description,
-            amount: money(row.amount)?,
+            amount,
+            paid,
+            outstanding,
+            account_balance,
             currency: row.currency,
             payment_method: row.payment_method,
             bank_details: row.bank_details,
@@ -131,20 +157,7 @@ pub async fn insert_invoice(
 
 /// An invoice of the account; another tenant's is not found.
 pub async fn find_invoice(executor: impl PgExecutor<'_>, account: AccountId, invoice: InvoiceId) -> Result<Option<Invoice>, StoreError> {
-    let row = sqlx::query_as!(
-        InvoiceRow,
-        r#"
-        select i.invoice_id as "id: InvoiceId", i.number, i.reference, i.status as "status: InvoiceStatus", i.purpose as "purpose: InvoicePurpose",
-               i.plan_id as "plan: PlanId", p.slug as plan_slug, i.description, i.amount, i.currency, i.payment_method as "payment_method: PaymentMethod",
-               i.bank_details, i.due_at, i.paid_at, i.created_at
-        from invoices i join plans p on p.plan_id = i.plan_id
-        where i.account_id = $1 and i.invoice_id = $2
-        "#,
-        account.0,
-        invoice.0
-    )
-    .fetch_optional(executor)
-    .await?;
+    let row = invoices!("and i.invoice_id = $2", account, invoice.0).fetch_optional(executor).await?;
     row.map(Invoice::try_from).transpose()
 }
 
@@ -164,22 +177,7 @@ pub async fn lock_open_invoice(connection: &mut PgConnection, account: AccountId
 
 /// An account's invoices, newest first.
 pub async fn list_invoices(executor: impl PgExecutor<'_>, account: AccountId, limit: i64, offset: i64) -> Result<Vec<Invoice>, StoreError> {
-    let rows = sqlx::query_as!(
-        InvoiceRow,
-        r#"
-        select i.invoice_id as "id: InvoiceId", i.number, i.reference, i.status as "status: InvoiceStatus", i.purpose as "purpose: InvoicePurpose",
-               i.plan_id as "plan: PlanId", p.slug as plan_slug, i.description, i.amount, i.currency, i.payment_method as "payment_method: PaymentMethod",
-               i.bank_details, i.due_at, i.paid_at, i.created_at
-        from invoices i join plans p on p.plan_id = i.plan_id
-        where i.account_id = $1
-        order by i.invoice_id desc limit $2 offset $3
-        "#,
-        account.0,
-        limit,
-        offset
-    )
-    .fetch_all(executor)
-    .await?;
+    let rows = invoices!("order by i.invoice_id desc limit $2 offset $3", account, limit, offset).fetch_all(executor).await?;
     rows.into_iter().map(Invoice::try_from).collect()
 }
 
@@ -191,6 +189,13 @@ pub async fn count_invoices(executor: impl PgExecutor<'_>, account: AccountId) -
 /// The account that an invoice number belongs to.
 pub async fn find_account_of_invoice(executor: impl PgExecutor<'_>, number: &str) -> Result<Option<AccountId>, StoreError> {
     Ok(sqlx::query_scalar!(r#"select account_id as "id: AccountId" from invoices where number = $1"#, number)
+        .fetch_optional(executor)
+        .await?)
+}
+
+/// The account that an invoice belongs to.
+pub async fn find_account_of_invoice_id(executor: impl PgExecutor<'_>, invoice: InvoiceId) -> Result<Option<AccountId>, StoreError> {
+    Ok(sqlx::query_scalar!(r#"select account_id as "id: AccountId" from invoices where invoice_id = $1"#, invoice.0)
         .fetch_optional(executor)
         .await?)
 }
@@ -218,13 +223,32 @@ pub async fn mark_invoice(
     Ok(done.rows_affected())
 }
 
-/// The ways to pay that are on offer.
-pub async fn list_payment_methods(executor: impl PgExecutor<'_>) -> Result<Vec<PaymentOption>, StoreError> {
-    let rows = sqlx::query_as!(
-        PaymentOption,
-        r#"select method as "method: PaymentMethod", name, details, instructions from payment_methods where is_active order by method"#
+/// Opens a paid invoice again, because its transfer was taken back. Exactly one row, or it was not paid.
+pub async fn mark_reopened(connection: &mut PgConnection, account: AccountId, invoice: InvoiceId) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "update invoices set status = 'open', paid_at = null where account_id = $1 and invoice_id = $2 and status = 'paid'",
+        account.0,
+        invoice.0
     )
-    .fetch_all(executor)
+    .execute(connection)
     .await?;
-    Ok(rows)
+    Ok(done.rows_affected())
+}
+
+/// Withdraws a paid invoice whose transfer was taken back. Exactly one row, or it was not paid.
+pub async fn mark_withdrawn(
+    connection: &mut PgConnection,
+    account: AccountId,
+    invoice: InvoiceId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "update invoices set status = 'void', paid_at = null, voided_at = $3 where account_id = $1 and invoice_id = $2 and status = 'paid'",
+        account.0,
+        invoice.0,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
 }

@@ -130,7 +130,8 @@ impl<'de> Deserialize<'de> for Metadata {
     }
 }
 
-fn values_in(value: &Value) -> usize {
+/// How many values a value is, those within it included.
+pub fn values_in(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(values_in).sum::<usize>(),
         Value::Object(members) => 1 + members.values().map(values_in).sum::<usize>(),
@@ -138,8 +139,8 @@ fn values_in(value: &Value) -> usize {
     }
 }
 
-/// Postgres has no U+0000 in any text, also not within JSON.
-fn has_nul(value: &Value) -> bool {
+/// Whether a value holds U+0000: Postgres has it in no text, also not within JSON.
+pub fn has_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(items) => items.iter().any(has_nul),

@@ -18,7 +18,7 @@ use crate::{
     request_body,
     state::AppState,
     web::{
-        caller::{Caller, Now, Viewer},
+        caller::{Now, Reader, Viewer},
         envelope::{Answer, Envelope},
         extract::{Body, Query, Text},
         field::Instant,
@@ -83,8 +83,8 @@ pub enum BalanceAnswer {
 
 /// What is there to spend, and when it is reset. With `at`, what was there at that moment.
 #[utoipa::path(get, path = "/billing/credits/balance", tag = "credits", params(BalanceFilter), responses((status = 200, body = Envelope<BalanceAnswer>)), security(("bearer" = []), ("site_key" = [])))]
-async fn balance(State(state): State<AppState>, caller: Caller, Now(now): Now, Query(filter): Query<BalanceFilter>) -> Outcome<Answer> {
-    let account = caller.account()?;
+async fn balance(State(state): State<AppState>, reader: Reader, Now(now): Now, Query(filter): Query<BalanceFilter>) -> Outcome<Answer> {
+    let account = reader.account();
     let Some(Instant(at)) = filter.at else {
         return Ok(Answer::ok(BalanceAnswer::Now(Balance {
             credits: account.pools.total(),

@@ -125,6 +125,12 @@ impl Pools {
         if amount == Credits::ZERO { Ok(None) } else { self.moved(amount, Credits::ZERO).map(Some) }
     }
 
+    /// Takes back so much of the plan pool, or what is left of it; nothing to do when that is nothing.
+    pub fn take_plan(self, amount: Credits) -> Result<Option<Move>, MoveRefused> {
+        let taken = amount.min(self.plan);
+        if taken == Credits::ZERO { Ok(None) } else { self.moved(taken.negated(), Credits::ZERO).map(Some) }
+    }
+
     /// Moves the extra pool up or down by staff's hand.
     pub fn adjust_extra(self, amount: Credits) -> Result<Move, MoveRefused> {
         if amount < Credits::ZERO { self.spend(amount.negated()) } else { self.moved(Credits::ZERO, amount) }

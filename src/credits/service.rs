@@ -168,6 +168,74 @@ pub async fn reset_in(
     Ok(Reset { before, after: pools.total(), pools, grant })
 }
 
+/// Whether there is time left in which credits are worth something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeLeft {
+    /// There is: what had expired for the grant comes back, less what was spent.
+    Some,
+    /// There is none.
+    None,
+}
+
+/// What became of a grant that was taken back.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, utoipa::ToSchema)]
+pub struct TakenBack {
+    /// What was granted.
+    pub granted: Credits,
+    /// What was left of it and is gone.
+    pub taken_back: Credits,
+    /// What was spent of it and stays spent.
+    pub spent: Credits,
+    /// What had expired for the grant and is back.
+    pub given_back: Credits,
+}
+
+/// Takes back what is left of a period's grant, in the plan pool only: compensating entries, nothing is rewritten. Gives both
+/// pools before and after too. A grant that another has followed has nothing left.
+pub async fn take_back_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    (period_seq, left): (i32, TimeLeft),
+    reference: &str,
+    actor: &str,
+    now: Timestamp,
+) -> Result<(TakenBack, [Credits; 2]), CreditError> {
+    let mut pools = lots::service::lock_in(connection, account, now).await?.ok_or(CreditError::NoBalance)?;
+    let before = pools.total();
+    let Some(granted) = store::find_granted(connection, account, period_seq).await? else {
+        let nothing = TakenBack { granted: Credits::ZERO, taken_back: Credits::ZERO, spent: Credits::ZERO, given_back: Credits::ZERO };
+        return Ok((nothing, [before, before]));
+    };
+    let entry = |moved, description: &str| NewEntry {
+        account,
+        kind: TransactionKind::Adjustment,
+        moved,
+        work: None,
+        description: description.to_owned(),
+        metadata: json!({"reversal": true, "external_payment_id": reference}),
+        reference: None,
+        period_seq: Some(period_seq),
+        actor,
+        key: None,
+    };
+    let (mut taken_back, mut given_back) = (Credits::ZERO, Credits::ZERO);
+    let is_last = !granted.is_over;
+    if is_last && let Some(moved) = pools.take_plan(granted.amount)? {
+        store::append_entry(connection, entry(moved, "Taken back with the transfer that paid for it"), now).await?;
+        (taken_back, pools) = (moved.plan.negated(), moved.after);
+    }
+    let unspent = granted.expired.minus(granted.spent)?.max(Credits::ZERO);
+    if is_last
+        && left == TimeLeft::Some
+        && let Some(moved) = pools.grant_plan(unspent)?
+    {
+        store::append_entry(connection, entry(moved, "Given back with the time before"), now).await?;
+        (given_back, pools) = (moved.plan, moved.after);
+    }
+    let told = TakenBack { granted: granted.amount, taken_back, spent: granted.spent, given_back };
+    Ok((told, [before, pools.total()]))
+}
+
 /// Credits that staff move.
 #[derive(Debug)]
 pub struct StaffMove<'a> {

@@ -116,6 +116,45 @@ pub async fn append_entry(connection: &mut PgConnection, entry: NewEntry<'_>, no
     Ok(transaction)
 }
 
+/// What a period's grant did to the ledger, and what became of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Granted {
+    /// The grant.
+    pub amount: Credits,
+    /// What of the period before expired for it.
+    pub expired: Credits,
+    /// What was spent of it, refunds taken off, until the next grant or now.
+    pub spent: Credits,
+    /// Whether another grant has followed.
+    pub is_over: bool,
+}
+
+/// A period's grant; none for a plan without credits.
+pub async fn find_granted(connection: &mut PgConnection, account: AccountId, period_seq: i32) -> Result<Option<Granted>, StoreError> {
+    let granted = sqlx::query_as!(
+        Granted,
+        r#"
+        with granted as (
+            select seq, plan_amount from credit_transactions where account_id = $1 and period_seq = $2 and kind = 'subscription'
+        ), next as (
+            select min(t.seq) as seq from credit_transactions t, granted g
+            where t.account_id = $1 and t.seq > g.seq and (t.kind = 'subscription' or (t.kind = 'expiry' and t.plan_amount < 0))
+        )
+        select g.plan_amount as "amount!: Credits",
+               coalesce((select -sum(t.plan_amount) from credit_transactions t
+                         where t.account_id = $1 and t.period_seq = $2 and t.kind = 'expiry' and t.seq < g.seq), 0)::bigint as "expired!: Credits",
+               greatest(coalesce((select -sum(t.plan_amount) from credit_transactions t
+                         where t.account_id = $1 and t.seq > g.seq and t.seq < coalesce(n.seq, 9223372036854775807)
+                           and t.kind in ('deduction', 'refund')), 0), 0)::bigint as "spent!: Credits",
+               n.seq is not null as "is_over!"
+        from granted g cross join next n
+        "#,
+        account.0,
+        period_seq
+    );
+    Ok(granted.fetch_optional(connection).await?)
+}
+
 /// Which entries a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {

@@ -6,6 +6,7 @@ use crate::{
     clock::Timestamp,
     ids::{AccountId, SessionId, SiteId, SiteKeyId, UserId},
     plans::model::Plan,
+    sites::{clones::model::OtherHome, keys::model::KeyScope},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -101,6 +102,10 @@ pub struct SiteCaller {
     pub site_url: Option<String>,
     /// Whether the site is switched on.
     pub site_is_active: bool,
+    /// What the key opens.
+    pub scopes: Vec<KeyScope>,
+    /// The address that the plugin says it runs at, where that is not the site's: it may only read.
+    pub other_home: Option<OtherHome>,
     /// The site's account as it stands now.
     pub account: Account,
 }
@@ -116,10 +121,21 @@ pub struct KeyRecord {
     pub expires_at: Option<Timestamp>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<Timestamp>,
+    /// Whether the address that the plugin says it runs at was noted before as not the site's.
+    pub clone_is_known: bool,
     /// Whether the site is deleted.
     pub site_is_deleted: bool,
     /// Whether the account is deleted.
     pub account_is_deleted: bool,
+}
+
+/// What a request is up to, by its method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// It changes nothing.
+    Read,
+    /// It may.
+    Write,
 }
 
 /// Who is asking.

@@ -1,10 +1,11 @@
 //! Rule E: the one function that decides whether an account may use the API. And what a site's key is worth.
 
-use super::model::KeyRecord;
+use super::model::{KeyRecord, SiteCaller};
 use crate::{
     accounts::model::{Account, AccountStatus},
     clock::Timestamp,
     secrets,
+    sites::keys::model::KeyScope,
 };
 use chrono::TimeDelta;
 
@@ -80,6 +81,16 @@ pub fn worth(key: &KeyRecord, now: Timestamp) -> KeyWorth {
     }
 }
 
+/// A key lacks what a route needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the key lacks the scope {0}")]
+pub struct ScopeMissing(pub KeyScope);
+
+/// Whether the key that a site calls by opens this.
+pub fn check_scope(site: &SiteCaller, needed: KeyScope) -> Result<(), ScopeMissing> {
+    if site.scopes.contains(&needed) { Ok(()) } else { Err(ScopeMissing(needed)) }
+}
+
 /// Whether the use of a key at `now` is to be noted: a minute or more after the use that was noted last.
 pub fn use_is_to_be_noted(last_used_at: Option<Timestamp>, now: Timestamp) -> bool {
     last_used_at.is_none_or(|last| last + KEY_USE_NOTED_EVERY <= now)
@@ -87,7 +98,7 @@ pub fn use_is_to_be_noted(last_used_at: Option<Timestamp>, now: Timestamp) -> bo
 
 #[cfg(test)]
 mod tests {
-    use super::{super::model::SiteCaller, *};
+    use super::*;
     use crate::{
         credits::model::Pools,
         ids::{AccountId, PlanId, SiteId, SiteKeyId},
@@ -137,9 +148,19 @@ mod tests {
             site_slug: "tester-site".to_owned(),
             site_url: None,
             site_is_active: true,
+            scopes: vec![KeyScope::Read],
+            other_home: None,
             account: account(AccountStatus::Active, Some(plan(true))),
         };
-        KeyRecord { caller, revoked_at: None, expires_at: None, last_used_at: None, site_is_deleted: false, account_is_deleted: false }
+        KeyRecord {
+            caller,
+            revoked_at: None,
+            expires_at: None,
+            last_used_at: None,
+            clone_is_known: false,
+            site_is_deleted: false,
+            account_is_deleted: false,
+        }
     }
 
     #[test]
@@ -199,6 +220,15 @@ mod tests {
         assert_eq!(worth(&KeyRecord { site_is_deleted: true, ..key() }, now), KeyWorth::Revoked);
         assert_eq!(worth(&KeyRecord { account_is_deleted: true, ..key() }, now), KeyWorth::Unknown);
         assert_eq!(worth(&KeyRecord { account_is_deleted: true, revoked_at: Some(now), ..key() }, now), KeyWorth::Unknown);
+    }
+
+    #[test]
+    fn a_key_opens_what_its_scopes_say() {
+        let site = key().caller;
+
+        assert_eq!(check_scope(&site, KeyScope::Read), Ok(()));
+        assert_eq!(check_scope(&site, KeyScope::Credits), Err(ScopeMissing(KeyScope::Credits)));
+        assert_eq!(check_scope(&site, KeyScope::Events), Err(ScopeMissing(KeyScope::Events)));
     }
 
     #[test]

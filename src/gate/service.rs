@@ -1,7 +1,7 @@
 //! Lets people in, looks up who calls by key, and asks the gate.
 
 use super::{
-    model::{Principal, SiteCaller, Ticket, User, Welcome},
+    model::{Intent, Principal, SiteCaller, Ticket, User, Welcome},
     rules::{self, KeyWorth, Refusal},
     store,
 };
@@ -30,6 +30,7 @@ use crate::{
     ids::AccountId,
     period::days,
     secrets,
+    sites::{self, clones::model::OtherHome, model::HomeUrl},
 };
 use chrono::TimeDelta;
 use serde_json::json;
@@ -50,7 +51,7 @@ pub enum KeyRefused {
 }
 
 /// Why a caller may not act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     /// The account may not (rule E).
     #[error(transparent)]
@@ -58,20 +59,31 @@ pub enum NotAdmitted {
     /// The site is switched off.
     #[error("the site is inactive")]
     SiteInactive,
+    /// The plugin runs at another address than the site's, and wants to do more than read.
+    #[error("the site's address is {}", .0.registered_url)]
+    HomeChanged(OtherHome),
 }
 
-/// The site behind a key, with its account as it stands at `now`. One query, and none for what can't be a key.
-pub async fn site_of_key(pool: &PgPool, key: &str, grace: TimeDelta, now: Timestamp) -> Result<SiteCaller, KeyRefused> {
+/// The site behind a key, with its account as it stands at `now`. One query, and none for what can't be a key. `home` is the
+/// address that the plugin says it runs at, if it says so.
+pub async fn site_of_key(pool: &PgPool, (key, home): (&str, &HomeUrl), grace: TimeDelta, now: Timestamp) -> Result<SiteCaller, KeyRefused> {
     if !rules::may_be_a_key(key) {
         return Err(KeyRefused::Unknown);
     }
-    let found = store::find_site_of_key_hash(pool, &secrets::sha256(key), grace, now).await?.ok_or(KeyRefused::Unknown)?;
+    let place = home.place();
+    let hash = (&secrets::sha256(key), place.as_deref());
+    let mut found = store::find_site_of_key_hash(pool, hash, grace, now).await?.ok_or(KeyRefused::Unknown)?;
     match rules::worth(&found, now) {
         KeyWorth::Unknown => Err(KeyRefused::Unknown),
         KeyWorth::Revoked => Err(KeyRefused::Revoked),
         KeyWorth::Valid => {
             if rules::use_is_to_be_noted(found.last_used_at, now) {
                 note_use(pool.clone(), found.caller.clone(), now);
+            }
+            found.caller.other_home = sites::clones::rules::other_home(found.caller.site_url.as_deref(), home);
+            if let (Some(other), Some(place), false) = (&found.caller.other_home, &place, found.clone_is_known) {
+                let (account, site) = (found.caller.account.id, found.caller.site);
+                sites::clones::store::insert_clone(pool, account, site, (place, &other.home_url), now).await?;
             }
             Ok(found.caller)
         }
@@ -209,12 +221,15 @@ async fn find_user(tx: &mut Tx, desk: Desk<'_>, opened: &Opened, now: Timestamp)
     Ok(person.map(|person| person.user))
 }
 
-/// Whether the caller may act now: rule E for everybody, and a site must be switched on besides.
-pub fn admit(principal: &Principal) -> Result<(), NotAdmitted> {
+/// Whether the caller may act now: rule E for everybody. A site must be switched on besides, and at home if it does more than
+/// read: a staging clone must not spend the credits of the site that it was copied from.
+pub fn admit(principal: &Principal, intent: Intent) -> Result<(), NotAdmitted> {
     rules::admit(principal.account())?;
-    match principal {
-        Principal::Site(site) if !site.site_is_active => Err(NotAdmitted::SiteInactive),
-        Principal::Site(_) | Principal::Person(_) => Ok(()),
+    let Principal::Site(site) = principal else { return Ok(()) };
+    match (&site.other_home, intent) {
+        _ if !site.site_is_active => Err(NotAdmitted::SiteInactive),
+        (Some(other), Intent::Write) => Err(NotAdmitted::HomeChanged(other.clone())),
+        (Some(_), Intent::Read) | (None, Intent::Read | Intent::Write) => Ok(()),
     }
 }
 

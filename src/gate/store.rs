@@ -14,6 +14,7 @@ use crate::{
     money::{Credits, Money},
     period::BillingCycle,
     plans::model::{Assignment, Plan},
+    sites::keys::model::KeyScope,
     subscriptions::model::{Subscription, SubscriptionStatus},
 };
 use chrono::TimeDelta;
@@ -219,17 +220,18 @@ pub async fn find_person(
     }))
 }
 
-/// The site behind a key's hash, with its account as it stands at `now`; also when the key opens nothing any more, which
-/// is for the rules to say.
+/// The site behind a key's hash, with its account as it stands at `now`, and whether a clone of it at that place is known;
+/// also when the key opens nothing any more, which is for the rules to say.
 pub async fn find_site_of_key_hash(
     pool: &PgPool,
-    key_sha256: &[u8; 32],
+    (key_sha256, place): (&[u8; 32], Option<&str>),
     grace: TimeDelta,
     now: Timestamp,
 ) -> Result<Option<KeyRecord>, StoreError> {
     let row = sqlx::query!(
         r#"
-        select k.site_key_id as "key: SiteKeyId", k.revoked_at, k.expires_at, k.last_used_at,
+        select k.site_key_id as "key: SiteKeyId", k.revoked_at, k.expires_at, k.last_used_at, k.scopes as "scopes: Vec<KeyScope>",
+               exists (select 1 from site_clones c where c.account_id = k.account_id and c.site_id = k.site_id and c.place = $3) as "clone_is_known!",
                sites.site_id as "site: SiteId", sites.name as site_name, sites.slug as site_slug, sites.url as site_url,
                sites.is_active as site_is_active, sites.deleted_at is not null as "site_is_deleted!", a.deleted_at is not null as "account_is_deleted!",
                a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
@@ -255,6 +257,7 @@ pub async fn find_site_of_key_hash(
         "#,
         key_sha256.as_slice(),
         now,
+        place,
     )
     .fetch_optional(pool)
     .await?;
@@ -268,11 +271,14 @@ pub async fn find_site_of_key_hash(
                 site_slug: row.site_slug,
                 site_url: row.site_url,
                 site_is_active: row.site_is_active,
+                scopes: row.scopes,
+                other_home: None,
                 account,
             },
             revoked_at: row.revoked_at,
             expires_at: row.expires_at,
             last_used_at: row.last_used_at,
+            clone_is_known: row.clone_is_known,
             site_is_deleted: row.site_is_deleted,
             account_is_deleted: row.account_is_deleted,
         })

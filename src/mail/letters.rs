@@ -64,6 +64,43 @@ pub fn password_changed(app_url: &str) -> Letter {
     letter("Your password was changed", &lines.map(str::to_owned), Some(&link))
 }
 
+/// To a customer whose money came; with nothing outstanding it is the receipt. `page` is the invoice's in the web app.
+pub fn payment_confirmed(page: &str, amount: &str, invoice: &str, outstanding: Option<&str>) -> Letter {
+    let came = format!("We have received {amount} for invoice {invoice}. Thank you.");
+    match outstanding {
+        Some(outstanding) => {
+            let link = Link { label: "See the invoice", address: page.to_owned() };
+            let lines = [came, format!("{outstanding} are still outstanding; your plan starts when all has come.")];
+            letter(&format!("A part of invoice {invoice} is paid"), &lines, Some(&link))
+        }
+        None => {
+            let link = Link { label: "Download your receipt", address: page.to_owned() };
+            letter(&format!("Receipt for invoice {invoice}"), &[came, "The invoice is paid.".to_owned()], Some(&link))
+        }
+    }
+}
+
+/// To a customer whose reported money did not come.
+pub fn payment_rejected(page: &str, amount: &str, reference: &str, reason: &str) -> Letter {
+    let link = Link { label: "See the invoice", address: page.to_owned() };
+    let lines = [
+        format!("We could not find the transfer of {amount} that you reported with the reference {}.", one_line(reference)),
+        format!("What our staff noted: {}", reason.replace(char::is_control, " ")),
+        "Please look at what your bank shows and report it again, or answer this mail.".to_owned(),
+    ];
+    letter("We could not find your transfer", &lines, Some(&link))
+}
+
+/// To a customer whose money was taken back.
+pub fn payment_reversed(page: &str, amount: &str, reference: &str) -> Letter {
+    let link = Link { label: "See the invoice", address: page.to_owned() };
+    let lines = [
+        format!("The transfer of {amount} with the reference {} was taken back.", one_line(reference)),
+        "What it paid for has ended. Please look at the invoice, or contact support.".to_owned(),
+    ];
+    letter("A payment was taken back", &lines, Some(&link))
+}
+
 /// To the owner of an account that has few credits left, or none.
 pub fn credits_low(app_url: &str, account: &str, credits: i64, credits_per_month: i64) -> Letter {
     let link = Link { label: "See your plan", address: format!("{app_url}/billing") };

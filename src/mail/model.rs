@@ -15,6 +15,12 @@ crate::words! {
         SessionReused = "session_reused",
         /// His password is another one now.
         PasswordChanged = "password_changed",
+        /// His money came.
+        PaymentConfirmed = "payment_confirmed",
+        /// The money that he reported did not come.
+        PaymentRejected = "payment_rejected",
+        /// His money was taken back.
+        PaymentReversed = "payment_reversed",
         /// His account has few credits left.
         CreditsLow = "credits_low",
         /// His account has no credits left.

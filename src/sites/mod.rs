@@ -7,4 +7,8 @@ pub mod service;
 pub mod store;
 
 pub mod access;
+pub mod clones;
+pub mod events;
+pub mod industries;
 pub mod keys;
+pub mod sectors;

@@ -1,5 +1,9 @@
 //! A site, who sees it, and who changes it.
 
+use super::{
+    clones::model::UrlConflict,
+    industries::model::{IndustryWord, Named},
+};
 use crate::{
     audit::model::Origin,
     ids::{AccountId, SiteId, Slug, UserId},
@@ -27,6 +31,13 @@ pub struct Site {
     pub url: Option<String>,
     /// Whether its key opens anything.
     pub is_active: bool,
+    /// What it is about, if its owner has said.
+    pub industry: Option<IndustryWord>,
+    /// How many sectors it covers; `sectors/` lists them.
+    #[schema(example = 3)]
+    pub sectors_count: i64,
+    /// Set when its key was used from another address and nobody has said yet what that is; see `url-conflict/`.
+    pub url_conflict: Option<UrlConflict>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -77,6 +88,8 @@ pub struct Draft {
     pub slug: Option<Slug>,
     /// Its home address.
     pub url: HomeUrl,
+    /// What it is about.
+    pub industry: Option<Named>,
 }
 
 /// What to change of a site; what is unset stays.
@@ -88,6 +101,8 @@ pub struct SiteEdit {
     pub url: Option<HomeUrl>,
     /// On or off.
     pub is_active: Option<bool>,
+    /// About something else, or about nothing in particular.
+    pub industry: Option<Option<Named>>,
 }
 
 /// A site's home address, or none: null and an empty text both mean that it has none.
@@ -119,6 +134,24 @@ impl HomeUrl {
             Err(NotAHomeUrl)
         }
     }
+}
+
+impl HomeUrl {
+    /// The address in the form in which addresses are compared: without scheme, `www.`, a usual port, query and trailing
+    /// slash, in lower case. A site is at one place, however its address is spelled.
+    pub fn place(&self) -> Option<String> {
+        self.0.as_deref().map(place_of)
+    }
+}
+
+fn place_of(url: &str) -> String {
+    let url = url.to_ascii_lowercase();
+    let bare = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+    let bare = bare.split(['?', '#']).next().unwrap_or("");
+    let (authority, path) = bare.find('/').map_or((bare, ""), |at| bare.split_at(at));
+    let host = authority.strip_suffix(":80").or_else(|| authority.strip_suffix(":443")).unwrap_or(authority);
+    let host = host.strip_suffix('.').unwrap_or(host);
+    format!("{}{}", host.strip_prefix("www.").unwrap_or(host), path.trim_end_matches('/'))
 }
 
 /// A host name, an IPv4 address or an IPv6 address in brackets, perhaps with a port; no user, no password.
@@ -182,6 +215,26 @@ mod tests {
             assert_eq!(HomeUrl::parse(text), Err(NotAHomeUrl), "{text}");
         }
         assert_eq!(HomeUrl::parse(&format!("https://a.b/{}", "x".repeat(500))), Err(NotAHomeUrl));
+    }
+
+    #[test]
+    fn a_place_is_the_same_however_its_address_is_spelled() {
+        let place = |text: &str| HomeUrl::parse(text).unwrap().place().unwrap();
+
+        for text in [
+            "http://garden.example.com",
+            "https://WWW.Garden.Example.com/",
+            "https://garden.example.com:443//?p=1",
+            "http://www.garden.example.com.:80#top",
+        ] {
+            assert_eq!(place(text), "garden.example.com", "{text}");
+        }
+        assert_eq!(place("https://example.com/Blog/"), "example.com/blog");
+        assert_eq!(place("http://[::1]:8080/a/b"), "[::1]:8080/a/b");
+        for other in ["https://staging.garden.example.com", "https://garden.example.com/blog", "https://garden.example.com:8443"] {
+            assert_ne!(place(other), "garden.example.com", "{other}");
+        }
+        assert_eq!(HomeUrl(None).place(), None);
     }
 
     #[test]

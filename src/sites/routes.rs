@@ -1,16 +1,18 @@
 //! HTTP of the sites: seeing them and managing them; the bridge is the keys'.
 
 use super::{
-    access, keys,
+    access, clones, events,
+    industries::model::Named,
+    keys,
     model::{Author, DeletedSite, Draft, HomeUrl, Sight, Site, SiteEdit},
-    rules, service, store,
+    rules, sectors, service, store,
 };
 use crate::{
     audit::model::Origin,
     ids::{AccountId, SiteId, Slug},
     state::AppState,
     web::{
-        caller::{Admin, Editor, Member, Now, SiteKey, Source, Viewer},
+        caller::{Admin, Editor, Member, Now, Reader, Source},
         envelope::{Answer, Envelope},
         extract::{Body, Fields, FromFields, Path, Text, UnknownFields},
         field::Change,
@@ -32,6 +34,8 @@ pub fn reading() -> OpenApiRouter<AppState> {
         .routes(routes!(show_site))
         .merge(keys::routes::reading())
         .merge(access::routes::reading())
+        .merge(sectors::routes::reading())
+        .merge(events::routes::reading())
 }
 
 /// Managing sites and keys, only while the account may act.
@@ -42,28 +46,33 @@ pub fn managing() -> OpenApiRouter<AppState> {
         .routes(routes!(restore_site))
         .merge(keys::routes::managing())
         .merge(access::routes::managing())
+        .merge(sectors::routes::managing())
+        .merge(clones::routes::managing())
 }
 
 /// What a plugin calls by its site's key.
 pub fn bridge() -> OpenApiRouter<AppState> {
-    keys::routes::bridge()
+    keys::routes::bridge().merge(events::routes::bridge())
 }
 
-/// Who looks: a person by his role, or a site by its key.
-struct Onlooker {
-    account: AccountId,
-    sight: Sight,
+/// Who looks: a person by his role, or a site by a key that may read.
+pub(super) struct Onlooker {
+    /// In which account.
+    pub account: AccountId,
+    /// At which of its sites.
+    pub sight: Sight,
 }
 
 impl FromRequestParts<AppState> for Onlooker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        if let Ok(SiteKey(site)) = SiteKey::from_request_parts(parts, state).await {
-            return Ok(Onlooker { account: site.account.id, sight: Sight::Only(site.site) });
-        }
-        let Viewer(member) = Viewer::from_request_parts(parts, state).await?;
-        Ok(Onlooker { account: member.account.id, sight: rules::sight_of(member.role, member.user) })
+        let reader = Reader::from_request_parts(parts, state).await?;
+        let sight = match &reader {
+            Reader::Site(site) => Sight::Only(site.site),
+            Reader::Member(member) => rules::sight_of(member.role, member.user),
+        };
+        Ok(Onlooker { account: reader.account().id, sight })
     }
 }
 
@@ -109,6 +118,8 @@ crate::request_body! { Ignored:
         slug: Option<Slug>,
         /// Its home address; null: it has none yet.
         url: Option<HomeUrl>,
+        /// What it is about, by number or slug; see auth/industries/.
+        industry: Option<Named>,
     }
 }
 
@@ -131,7 +142,7 @@ async fn create_site(
     Now(now): Now,
     Body(body): Body<NewSite>,
 ) -> Outcome<Answer> {
-    let draft = Draft { name: body.name.0, slug: body.slug, url: body.url.unwrap_or_default() };
+    let draft = Draft { name: body.name.0, slug: body.slug, url: body.url.unwrap_or_default(), industry: body.industry };
     Ok(Answer::created(service::create(&state.pool, &author(&member, &origin), &draft, now).await?))
 }
 
@@ -145,6 +156,9 @@ pub struct SiteChange {
     url: Change<HomeUrl>,
     /// Whether its key opens anything.
     is_active: Option<bool>,
+    /// What it is about, by number or slug; null: nothing in particular. Another one makes own names of its sectors.
+    #[schema(value_type = Option<Named>)]
+    industry: Change<Option<Named>>,
 }
 
 impl FromFields for SiteChange {
@@ -154,7 +168,8 @@ impl FromFields for SiteChange {
         let name = fields.take("name");
         let url = Change::take(fields, "url");
         let is_active = fields.take("is_active");
-        Some(SiteChange { name: name?, url: url?, is_active: is_active? })
+        let industry = Change::take(fields, "industry");
+        Some(SiteChange { name: name?, url: url?, is_active: is_active?, industry: industry? })
     }
 }
 
@@ -178,7 +193,8 @@ async fn change_site(
     Path(id): Path<SiteId>,
     Body(body): Body<SiteChange>,
 ) -> Outcome<Answer> {
-    let edit = SiteEdit { name: body.name.map(|name| name.0), url: body.url.into_option(), is_active: body.is_active };
+    let (name, url, industry) = (body.name.map(|name| name.0), body.url.into_option(), body.industry.into_option());
+    let edit = SiteEdit { name, url, is_active: body.is_active, industry };
     Ok(Answer::ok(service::change(&state.pool, &author(&member, &origin), id, &edit, now).await?))
 }
 

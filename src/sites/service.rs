@@ -1,9 +1,12 @@
 //! Creates, changes, deletes and restores sites. Each change has its audit row.
 
 use super::{
+    clones,
+    industries::{self, model::Named},
     keys,
-    model::{Author, DeletedSite, Draft, Sight, Site, SiteEdit},
+    model::{Author, DeletedSite, Draft, HomeUrl, Sight, Site, SiteEdit},
     rules::{self, LimitReached},
+    sectors::{self, rules::SectorLimitReached},
     store,
 };
 use crate::{
@@ -11,11 +14,12 @@ use crate::{
     audit::{self, model::Entry},
     clock::Timestamp,
     db::{MayCollide, StoreError, begin, retried},
-    ids::SiteId,
+    ids::{AccountId, IndustryId, SiteId},
     plans,
 };
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
+use std::pin::Pin;
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +36,21 @@ pub enum SiteError {
     /// The word of a deleted site was taken meanwhile.
     #[error("another site has taken the slug")]
     SlugTakenMeanwhile,
+    /// There is no such industry.
+    #[error("no such industry")]
+    UnknownIndustry,
+    /// The site's industry has no such sector.
+    #[error("the site's industry has no such sector")]
+    UnknownSector,
+    /// The site covers it already.
+    #[error("the site has this sector")]
+    SectorTaken,
+    /// The plan has room for no more sectors on this site.
+    #[error(transparent)]
+    SectorLimitReached(#[from] SectorLimitReached),
+    /// It was used from no other address that nobody has decided about.
+    #[error("there is no other address to decide about")]
+    NoUrlConflict,
     /// One who is to see it is no editor or viewer of the account.
     #[error("a user can't be given sight of it")]
     NobodyToSee,
@@ -56,8 +75,10 @@ pub async fn create(pool: &PgPool, author: &Author<'_>, draft: &Draft, now: Time
             Some(slug) => (slug.as_str().to_owned(), SiteError::SlugTaken),
             None => (free_slug_in(&mut tx, author, &draft.name).await?, SiteError::SlugTakenMeanwhile),
         };
-        let inserted = store::insert_site(&mut tx, author.account, &draft.name, &slug, draft.url.0.as_deref(), now).await;
-        let site = unless_slug_taken(inserted, on_taken)?;
+        let industry = find_industry_in(&mut tx, draft.industry.as_ref()).await?;
+        let new = store::NewSite { name: &draft.name, slug: &slug, url: draft.url.0.as_deref(), industry };
+        let id = unless_slug_taken(store::insert_site(&mut tx, author.account, &new, now).await, on_taken)?;
+        let site = store::get_site(&mut tx, author.account, id).await?;
         if let Sight::GrantedTo(user) = author.sight {
             store::insert_access(&mut tx, author.account, site.id, user, now).await?;
         }
@@ -73,7 +94,19 @@ pub async fn change(pool: &PgPool, author: &Author<'_>, site: SiteId, edit: &Sit
     retried(|| async move {
         let mut tx = begin(pool).await?;
         let before = store::lock_site(&mut tx, author.account, author.sight, site).await?.ok_or(SiteError::NotFound)?;
-        let after = store::update_site(&mut tx, author.account, site, edit, now).await?;
+        let industry = match &edit.industry {
+            Some(named) => Some(find_industry_in(&mut tx, named.as_ref()).await?),
+            None => None,
+        };
+        store::update_site(&mut tx, author.account, site, (edit, industry), now).await?;
+        if industry.is_some_and(|industry| industry != before.industry.as_ref().map(|industry| industry.id)) {
+            // Its sectors were the other industry's; what they are called is still what the site covers.
+            sectors::store::mark_own_names(&mut tx, author.account, site).await?;
+        }
+        if edit.url.as_ref().is_some_and(|url| url.0 != before.url) {
+            clones::store::delete_clones_at(&mut tx, author.account, site, edit.url.as_ref().and_then(HomeUrl::place).as_deref()).await?;
+        }
+        let after = store::get_site(&mut tx, author.account, site).await?;
         if facts(&before) == facts(&after) {
             return Ok(before);
         }
@@ -110,8 +143,9 @@ pub async fn restore(pool: &PgPool, author: &Author<'_>, site: SiteId, now: Time
         let account = lock_account_in(&mut tx, author).await?;
         store::lock_deleted_site(&mut tx, author.account, site, now).await?.ok_or(SiteError::NotFound)?;
         check_room_in(&mut tx, author, account).await?;
-        let restored = store::mark_restored(&mut tx, author.account, site, now).await;
-        let restored = unless_slug_taken(restored, SiteError::SlugTakenMeanwhile)?;
+        let marked = store::mark_restored(&mut tx, author.account, site, now).await;
+        unless_slug_taken(marked, SiteError::SlugTakenMeanwhile)?;
+        let restored = store::get_site(&mut tx, author.account, site).await?;
         record_in(&mut tx, author, "site.restored", site, json!({}), facts(&restored), now).await?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(restored)
@@ -132,8 +166,16 @@ pub async fn purge_deleted(pool: &PgPool, limit: i64, now: Timestamp) -> Result<
     .await
 }
 
+/// Deletes for good all sites of an account that is purged, with keys, access, sectors and events. Joins the purge's transaction.
+pub fn go_with_account(
+    connection: &mut PgConnection,
+    account: AccountId,
+) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + '_>> {
+    Box::pin(store::delete_all(connection, account))
+}
+
 /// Locks the account, so that he who counts its sites counts alone. Before any site, as the order of locks wants it.
-async fn lock_account_in(connection: &mut PgConnection, author: &Author<'_>) -> Result<AccountRow, SiteError> {
+pub(super) async fn lock_account_in(connection: &mut PgConnection, author: &Author<'_>) -> Result<AccountRow, SiteError> {
     accounts::store::lock_account(connection, author.account).await?.filter(|row| row.deleted_at.is_none()).ok_or(SiteError::NotFound)
 }
 
@@ -154,13 +196,21 @@ async fn free_slug_in(connection: &mut PgConnection, author: &Author<'_>, name: 
     Ok(rules::free_slug(&stem, &taken))
 }
 
-fn unless_slug_taken(stored: Result<Site, StoreError>, on_taken: SiteError) -> Result<Site, SiteError> {
+async fn find_industry_in(connection: &mut PgConnection, named: Option<&Named>) -> Result<Option<IndustryId>, SiteError> {
+    match named {
+        Some(named) => industries::store::find_industry(connection, named).await?.ok_or(SiteError::UnknownIndustry).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn unless_slug_taken<T>(stored: Result<T, StoreError>, on_taken: SiteError) -> Result<T, SiteError> {
     stored.map_err(|error| if error.is_constraint("sites_slug_key") { on_taken } else { error.into() })
 }
 
 /// What the log keeps of a site.
 fn facts(site: &Site) -> Value {
-    json!({"name": site.name, "slug": site.slug, "url": site.url, "is_active": site.is_active})
+    let industry = site.industry.as_ref().map(|industry| &industry.slug);
+    json!({"name": site.name, "slug": site.slug, "url": site.url, "is_active": site.is_active, "industry": industry})
 }
 
 /// Records a change of a site or of its keys.

@@ -2,14 +2,14 @@
 
 use super::{
     model::{PeriodKind, Subscription, SubscriptionStatus},
-    rules::{self, Hold, Running},
+    rules::{self, Hold, LaterPeriod, Running, Stood, Undoing},
     store::{self, Locked, NewPeriod, NewState},
 };
 use crate::{
     clock::Timestamp,
     db::StoreError,
     ids::{AccountId, PaymentId, PaymentMethod},
-    money::Money,
+    money::{Credits, Money},
     period::Period,
     plans::model::Plan,
 };
@@ -105,6 +105,59 @@ pub async fn start_manual_in(
         NewPeriod { kind: PeriodKind::Manual, plan: plan.id, price: Money::ZERO, credits: plan.credits_per_month, period, payment: None };
     let period_seq = store::insert_period(connection, account, &new, now).await?;
     Ok(Started { kind: PeriodKind::Manual, period_seq, subscription })
+}
+
+/// Takes back a period whose payment was taken back, as [`rules::undo`] decides. The subscription must be locked.
+pub async fn reverse_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    period_seq: i32,
+    now: Timestamp,
+) -> Result<Result<Undoing, LaterPeriod>, StoreError> {
+    let periods = store::list_stood(connection, account).await?;
+    let undoing = match rules::undo(&periods, period_seq, now).ok_or(sqlx::Error::RowNotFound)? {
+        Ok(undoing) => undoing,
+        Err(later) => return Ok(Err(later)),
+    };
+    if store::mark_reversed(connection, account, period_seq, now).await? != 1 {
+        return Err(sqlx::Error::RowNotFound.into());
+    }
+    if !matches!(undoing, Undoing::Past) {
+        store::draw_reversed(connection, account, period_seq).await?;
+    }
+    match &undoing {
+        Undoing::Past | Undoing::Last => {}
+        Undoing::Ends => store::mark_ended(connection, account, now).await?,
+        Undoing::Ahead(before) => put_back_in(connection, account, before, before.period, now).await?,
+        Undoing::Resumes(before) => {
+            let period = Period { starts_at: now, ends_at: before.planned_ends_at };
+            // Nothing is bought by it: a trial stays one, and what was paid for is carried to its end by hand.
+            let kind = if before.kind == PeriodKind::Trial { PeriodKind::Trial } else { PeriodKind::Manual };
+            let new = NewPeriod { kind, plan: before.plan, price: Money::ZERO, credits: Credits::ZERO, period, payment: None };
+            store::insert_period(connection, account, &new, now).await?;
+            put_back_in(connection, account, before, period, now).await?;
+        }
+    }
+    Ok(Ok(undoing))
+}
+
+/// Makes an earlier period the subscription's present one again.
+async fn put_back_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    before: &Stood,
+    period: Period,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let reference = before.external_payment_id.as_deref();
+    let state = NewState {
+        plan: before.plan,
+        status: if before.kind == PeriodKind::Trial { SubscriptionStatus::Trialing } else { SubscriptionStatus::Active },
+        payment_method: reference.map(|_| PaymentMethod::BankTransfer),
+        external_payment_id: reference,
+        period,
+    };
+    store::put_subscription(connection, account, &state, now).await.map(drop)
 }
 
 /// Ends an account's time for good, now.

@@ -1,6 +1,9 @@
 //! SQL of subscriptions and their periods.
 
-use super::model::{PeriodKind, PeriodRecord, Subscription, SubscriptionStatus};
+use super::{
+    model::{PeriodKind, PeriodRecord, Subscription, SubscriptionStatus},
+    rules::Stood,
+};
 use crate::{
     clock::Timestamp,
     db::StoreError,
@@ -164,6 +167,89 @@ pub async fn insert_period(connection: &mut PgConnection, account: AccountId, ne
     .fetch_one(connection)
     .await?;
     Ok(seq)
+}
+
+/// An account's periods as they stand, by number.
+pub async fn list_stood(connection: &mut PgConnection, account: AccountId) -> Result<Vec<Stood>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        select period_seq, kind as "kind: PeriodKind", plan_id as "plan: PlanId", starts_at, ends_at, planned_ends_at, external_payment_id,
+               reversed_at is not null as "is_reversed!"
+        from subscription_periods where account_id = $1 order by period_seq
+        "#,
+        account.0
+    )
+    .fetch_all(connection)
+    .await?;
+    let stood = rows.into_iter().map(|row| Stood {
+        seq: row.period_seq,
+        kind: row.kind,
+        plan: row.plan,
+        period: Period { starts_at: row.starts_at, ends_at: row.ends_at },
+        planned_ends_at: row.planned_ends_at,
+        external_payment_id: row.external_payment_id,
+        is_reversed: row.is_reversed,
+    });
+    Ok(stood.collect())
+}
+
+/// The one standing period that one of these payments bought.
+pub async fn find_period_bought(connection: &mut PgConnection, account: AccountId, payments: &[i64]) -> Result<Option<i32>, StoreError> {
+    let seq = sqlx::query_scalar!(
+        "select period_seq from subscription_periods where account_id = $1 and payment_id = any($2) and reversed_at is null",
+        account.0,
+        payments
+    );
+    Ok(seq.fetch_optional(connection).await?)
+}
+
+/// Takes a period back: what was to come of it never does.
+pub async fn mark_reversed(connection: &mut PgConnection, account: AccountId, period_seq: i32, now: Timestamp) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        update subscription_periods set ends_at = greatest(starts_at, least(ends_at, $3)), reversed_at = $3
+        where account_id = $1 and period_seq = $2 and reversed_at is null
+        "#,
+        account.0,
+        period_seq,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Moves what was taken back before it began to where the period before it ends now, so that they still join (I6).
+pub async fn draw_reversed(connection: &mut PgConnection, account: AccountId, period_seq: i32) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        update subscription_periods later set starts_at = this.ends_at, ends_at = this.ends_at
+        from subscription_periods this
+        where this.account_id = $1 and this.period_seq = $2 and later.account_id = $1 and later.period_seq > $2
+          and later.reversed_at is not null and later.starts_at = later.ends_at and later.starts_at > this.ends_at
+        "#,
+        account.0,
+        period_seq
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Ends a subscription's present period now, unpaid. A period has a length, be it a microsecond.
+pub async fn mark_ended(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        update subscriptions set status = 'past_due', updated_at = $2,
+            current_period_end = greatest($2::timestamptz, current_period_start + interval '1 microsecond')
+        where account_id = $1
+        "#,
+        account.0,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// The period history, newest first.

@@ -12,8 +12,12 @@ use crate::{
     auth::model::Role,
     clock::Timestamp,
     credits::holds::model::Reach,
-    gate::model::{Person, Principal, SiteCaller},
+    gate::{
+        model::{Person, Principal, SiteCaller},
+        rules::check_scope,
+    },
     ids::UserId,
+    sites::keys::model::KeyScope,
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
 use std::sync::Arc;
@@ -137,6 +141,40 @@ members! {
     Owner needs Owner;
 }
 
+/// Anybody of an account, or a site whose key may read.
+#[derive(Debug, Clone)]
+pub enum Reader {
+    /// A person.
+    Member(Box<Member>),
+    /// A site.
+    Site(Box<SiteCaller>),
+}
+
+impl Reader {
+    /// The account that he reads of, as it stands now.
+    pub fn account(&self) -> &Account {
+        match self {
+            Reader::Member(member) => &member.account,
+            Reader::Site(site) => &site.account,
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        match &*caller.0 {
+            Principal::Site(site) => {
+                check_scope(site, KeyScope::Read)?;
+                Ok(Reader::Site(site.clone()))
+            }
+            Principal::Person(_) => Ok(Reader::Member(Box::new(member(&caller, Role::Viewer)?))),
+        }
+    }
+}
+
 /// Who may spend the account's credits: an editor, automation, or a site by its key.
 #[derive(Debug, Clone)]
 pub struct Spender {
@@ -154,7 +192,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Spender {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
         let reach = match &*caller.0 {
-            Principal::Site(_) => Reach::Own,
+            Principal::Site(site) => {
+                check_scope(site, KeyScope::Credits)?;
+                Reach::Own
+            }
             Principal::Person(_) => {
                 member(&caller, Role::Editor)?;
                 Reach::Account
@@ -198,7 +239,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Developer {
     }
 }
 
-/// A site by its key.
+/// A site whose key may report events.
+#[derive(Debug, Clone)]
+pub struct Reporter(pub SiteCaller);
+
+impl<S: Send + Sync> FromRequestParts<S> for Reporter {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let SiteKey(site) = SiteKey::from_request_parts(parts, state).await?;
+        check_scope(&site, KeyScope::Events)?;
+        Ok(Reporter(site))
+    }
+}
+
+/// A site by its key, whatever that opens.
 #[derive(Debug, Clone)]
 pub struct SiteKey(pub SiteCaller);
 

@@ -28,6 +28,7 @@ enum Body {
     Envelope { data: Result<Box<RawValue>, String>, message: Option<String> },
     List(Result<String, String>),
     Plain(String),
+    File(&'static str, Vec<u8>),
 }
 
 /// JSON without its closing brace, waiting for the request id.
@@ -59,6 +60,15 @@ impl Answer {
     /// 200 with text for a terminal.
     pub fn plain(text: String) -> Self {
         Answer { status: StatusCode::OK, headers: Vec::new(), body: Body::Plain(text) }
+    }
+
+    /// 200 with a file to be kept under a name, which is plain ASCII.
+    pub fn file(content_type: &'static str, name: &str, bytes: Vec<u8>) -> Self {
+        let answer = Answer { status: StatusCode::OK, headers: Vec::new(), body: Body::File(content_type, bytes) };
+        match HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
+            Ok(value) => answer.header(header::CONTENT_DISPOSITION, value),
+            Err(_) => answer,
+        }
     }
 
     /// The same answer under another status, for replays that remember theirs.
@@ -99,6 +109,7 @@ impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let mut response = match self.body {
             Body::Plain(text) => (self.status, text).into_response(),
+            Body::File(content_type, bytes) => (self.status, [(header::CONTENT_TYPE, content_type)], bytes).into_response(),
             Body::List(Ok(json)) => unsealed(self.status, json.trim_end_matches('}').len(), json),
             Body::Envelope { data: Ok(data), message } => {
                 let mut json = format!("{{\"success\":true,\"data\":{}", data.get());

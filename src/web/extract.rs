@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// A form's fields at the most, array items included.
 const FORM_FIELDS_MAX: usize = 1_000;
+/// Brackets after a form's name at the most.
+const FORM_DEPTH_MAX: usize = 8;
 
 /// The fields of a body or a query, each still the text it was sent as.
 ///
@@ -182,31 +184,57 @@ fn json_fields(bytes: &[u8]) -> Result<Fields, Problem> {
     }
 }
 
-/// Reads a form as PHP writes it: `a=1`, `b[]=x`, `b[0]=x`, `c[d]=y`, one level deep.
+/// Reads a form as PHP writes it: `a=1`, `b[]=x`, `b[0]=x`, `c[d]=y`, `c[e][0][f]=z`.
 fn form_fields(bytes: &[u8]) -> Result<Fields, Problem> {
     use serde_json::Value;
-    let mut tree = serde_json::Map::new();
+    let mut tree = Value::Object(serde_json::Map::new());
     for (count, (name, value)) in form_urlencoded::parse(bytes).enumerate() {
         if count >= FORM_FIELDS_MAX {
             return Err(Problem::invalid().with_field("non_field_errors", format!("Send at most {FORM_FIELDS_MAX} fields.")));
         }
-        let value = Value::String(value.into_owned());
-        let Some((outer, inner)) = name.strip_suffix(']').and_then(|name| name.split_once('[')) else {
-            tree.insert(name.into_owned(), value);
-            continue;
-        };
-        let is_item = inner.is_empty() || inner.bytes().all(|b| b.is_ascii_digit());
-        let slot =
-            tree.entry(outer).or_insert_with(|| if is_item { Value::Array(Vec::new()) } else { Value::Object(serde_json::Map::new()) });
-        match slot {
-            Value::Array(items) => items.push(value),
-            Value::Object(members) => drop(members.insert(inner.to_owned(), value)),
-            other => *other = value,
+        let keys = form_keys(&name);
+        if keys.len() > FORM_DEPTH_MAX + 1 {
+            return Err(Problem::invalid().with_field("non_field_errors", format!("Nest arrays at most {FORM_DEPTH_MAX} deep.")));
         }
+        let slot = keys.iter().fold(&mut tree, |slot, key| member(slot, key));
+        *slot = Value::String(value.into_owned());
     }
-    let raw = |value: &Value| serde_json::value::to_raw_value(value).map_err(|_| Problem::internal("a form could not be read"));
-    let raw = tree.iter().map(|(name, value)| Ok((name.clone(), raw(value)?))).collect::<Result<_, Problem>>()?;
+    let members = tree.as_object_mut().map(std::mem::take).unwrap_or_default();
+    let raw = |value: Value| serde_json::value::to_raw_value(&settled(value)).map_err(|_| Problem::internal("a form could not be read"));
+    let raw = members.into_iter().map(|(name, value)| Ok((name, raw(value)?))).collect::<Result<_, Problem>>()?;
     Ok(Fields { raw, is_form: true, ..Fields::default() })
+}
+
+/// The keys that a name leads through: `a`, `b` and nothing of `a[b][]`. A name with other brackets is one key.
+fn form_keys(name: &str) -> Vec<&str> {
+    match name.split_once('[').and_then(|(outer, inner)| Some((outer, inner.strip_suffix(']')?))) {
+        Some((outer, inner)) if !outer.is_empty() => std::iter::once(outer).chain(inner.split("][")).collect(),
+        Some(_) | None => vec![name],
+    }
+}
+
+/// The slot of that key; nothing stands for the next number.
+fn member<'a>(slot: &'a mut serde_json::Value, key: &str) -> &'a mut serde_json::Value {
+    if !slot.is_object() {
+        *slot = serde_json::Value::Object(serde_json::Map::new());
+    }
+    let key = match slot.as_object() {
+        Some(members) if key.is_empty() => members.len().to_string(),
+        Some(_) | None => key.to_owned(),
+    };
+    &mut slot[key]
+}
+
+/// The same with arrays for what has numbers only, in their order.
+fn settled(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    let Value::Object(members) = value else { return value };
+    let mut members = members.into_iter().map(|(key, value)| (key, settled(value))).collect::<Vec<_>>();
+    if members.iter().any(|(key, _)| !key.bytes().all(|b| b.is_ascii_digit())) {
+        return Value::Object(members.into_iter().collect());
+    }
+    members.sort_by_key(|(key, _)| (key.len(), key.clone()));
+    Value::Array(members.into_iter().map(|(_, value)| value).collect())
 }
 
 /// Query parameters.
@@ -316,6 +344,23 @@ mod tests {
             assert_eq!(sample.tags.unwrap(), ["a", "b"]);
         }
         assert!(form("count=7&name=").unwrap().name.is_none());
+    }
+
+    #[test]
+    fn a_forms_arrays_nest_as_php_nests_them() {
+        let read = |text: &str| {
+            let raw = form_fields(text.as_bytes()).map(|fields| fields.raw).map_err(|problem| problem.field_names().join(" "));
+            raw.map(|raw| serde_json::to_value(raw).unwrap())
+        };
+
+        let nested = read("m[post]=7&m[tags][]=a&m[tags][]=b&e[0][type]=x&e[0][id]=1&e[1][type]=y&plain[=1&n[2]=c&n[10]=d").unwrap();
+        let expected = serde_json::json!({
+            "m": {"post": "7", "tags": ["a", "b"]}, "e": [{"type": "x", "id": "1"}, {"type": "y"}], "plain[": "1", "n": ["c", "d"],
+        });
+        assert_eq!(nested, expected);
+        assert_eq!(read("a=1&a[b]=2&a[b][c]=3").unwrap(), serde_json::json!({"a": {"b": {"c": "3"}}}));
+        assert!(read(&format!("a{}=1", "[b]".repeat(8))).is_ok());
+        assert_eq!(read(&format!("a{}=1", "[b]".repeat(9))).unwrap_err(), "non_field_errors");
     }
 
     #[test]

@@ -14,12 +14,15 @@ use crate::{
         model::{Person, Principal, Ticket},
     },
     ids::AccountId,
+    sites::model::HomeUrl,
     state::AppState,
 };
-use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
+use axum::http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
 
 /// Answers a protected route that was reached by a session cookie (requirements C2), to the letter.
 const NO_SESSIONS: &str = "Session authentication not allowed for API routes. Please use JWT.";
+/// By this header a plugin tells the address that it runs at; where it can't send headers, by the query's `home_url`.
+pub const HOME_URL: &str = "x-igny8-home-url";
 /// By this header a developer names the account that he acts in.
 pub const NAMED_ACCOUNT: &str = "x-account-id";
 
@@ -41,7 +44,12 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
             }
         }
         Credential::SiteKey(_) if request.headers.contains_key(NAMED_ACCOUNT) => Err(not_staff()),
-        Credential::SiteKey(key) => Ok(Principal::Site(Box::new(gate::service::site_of_key(&state.pool, key, grace, now).await?))),
+        Credential::SiteKey(key) => {
+            let home = home_url(request);
+            let site = gate::service::site_of_key(&state.pool, (key, home.as_ref().unwrap_or(&HomeUrl(None))), grace, now).await?;
+            // Nobody is told what is wrong with a request that he may not send.
+            home.map(|_| Principal::Site(Box::new(site)))
+        }
         Credential::Cookie => {
             let refusal = Problem::forbidden("session_not_allowed", NO_SESSIONS);
             Err(expired_cookies().fold(refusal, |problem, cookie| problem.header(header::SET_COOKIE, cookie)))
@@ -83,6 +91,18 @@ fn named_account(headers: &HeaderMap) -> Option<Option<AccountId>> {
 /// What a developer without a second factor is told where configuration asks for one.
 pub(super) fn not_enrolled() -> Problem {
     Problem::forbidden("mfa_enrollment_required", "Set up your second factor first, at auth/mfa/enroll/.")
+}
+
+/// The address that a plugin says it runs at; none where it says nothing.
+fn home_url(request: &Parts) -> Outcome<HomeUrl> {
+    let in_query =
+        |uri: &Uri| form_urlencoded::parse(uri.query()?.as_bytes()).find(|(name, _)| name == "home_url").map(|(_, text)| text.into_owned());
+    let text = match request.headers.get(HOME_URL) {
+        Some(value) => std::str::from_utf8(value.as_bytes()).ok().map(HomeUrl::parse),
+        None => Some(in_query(&request.uri).map_or(Ok(HomeUrl(None)), |text| HomeUrl::parse(&text))),
+    };
+    text.and_then(Result::ok)
+        .ok_or_else(|| Problem::invalid_field("home_url", "Give the site's home address, such as https://garden.example.com."))
 }
 
 fn not_staff() -> Problem {

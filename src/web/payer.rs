@@ -10,7 +10,11 @@ use crate::{
     auth::model::Role,
     clock::Timestamp,
     credits::{batch::rules::Witness, holds::model::Reach, model::Pools},
-    gate::{self, acquaintances::Acquaintance, model::Principal},
+    gate::{
+        self,
+        acquaintances::Acquaintance,
+        model::{Intent, Principal},
+    },
     ids::AccountId,
     state::AppState,
 };
@@ -91,7 +95,7 @@ impl Payer {
         let person = prove(state, known.ticket(), Some(known.account), now).await?;
         state.acquaintances.remember(&person);
         let caller = Caller(Arc::new(Principal::Person(Box::new(person))));
-        gate::service::admit(&caller.0)?;
+        gate::service::admit(&caller.0, Intent::Write)?;
         let account = member(&caller, Role::Editor)?.account;
         Ok(Payer::Known(Box::new(Spender { account, actor: caller.actor(), reach: Reach::Account })))
     }

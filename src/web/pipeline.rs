@@ -8,7 +8,10 @@ use super::{
 use crate::{
     audit::model::Origin,
     clock::Timestamp,
-    gate::{self, model::Principal},
+    gate::{
+        self,
+        model::{Intent, Principal},
+    },
     state::AppState,
     throttle::model::{Key, Scope, Verdict},
 };
@@ -111,7 +114,7 @@ async fn pass_signed_in(State((state, limit)): State<(AppState, Limit)>, request
     };
     let answer = match witness(&state, &principal, &request).await {
         Err(problem) => problem.into_response(), // in whose account?
-        Ok(()) => match admit_sites(&principal) {
+        Ok(()) => match admit_sites(&principal, &request) {
             Err(problem) => problem.into_response(), // may you act now?   402, 403
             Ok(()) => next.run(request).await,
         },
@@ -130,7 +133,7 @@ async fn pass_tenant(State((state, limit)): State<(AppState, Limit)>, request: R
     };
     let answer = match witness(&state, &principal, &request).await {
         Err(problem) => problem.into_response(), // in whose account?
-        Ok(()) => match admit(&principal) {
+        Ok(()) => match admit(&principal, &request) {
             Err(problem) => problem.into_response(), // may you act now?   402, 403
             Ok(()) => next.run(request).await,
         },
@@ -198,14 +201,15 @@ fn witness(state: &AppState, principal: &Principal, request: &Request) -> impl F
     }
 }
 
-fn admit(principal: &Principal) -> Result<(), Problem> {
-    Ok(gate::service::admit(principal)?)
+fn admit(principal: &Principal, request: &Request) -> Result<(), Problem> {
+    let intent = if is_mutation(request.method()) { Intent::Write } else { Intent::Read };
+    Ok(gate::service::admit(principal, intent)?)
 }
 
-fn admit_sites(principal: &Principal) -> Result<(), Problem> {
+fn admit_sites(principal: &Principal, request: &Request) -> Result<(), Problem> {
     match principal {
         Principal::Person(_) => Ok(()),
-        Principal::Site(_) => admit(principal),
+        Principal::Site(_) => admit(principal, request),
     }
 }
 

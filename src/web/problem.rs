@@ -19,7 +19,13 @@ use crate::{
         recovery::service::RecoveryError,
         service::{HashingError, LoginError, NotSigned, PasswordChangeError, SessionError, TokenRefused},
     },
-    billing::{rules::Unpayable, service::BillingError},
+    billing::{
+        balance::service::BalanceError,
+        methods::service::MethodError,
+        payments::{rules::PENDING_MAX, service::told},
+        rules::Unpayable,
+        service::BillingError,
+    },
     credits::{
         holds::rules::{HoldRefused, OPEN_MAX},
         pricing::service::PriceError,
@@ -29,12 +35,14 @@ use crate::{
     },
     db::StoreError,
     gate::{
-        rules::Refusal,
+        rules::{Refusal, ScopeMissing},
         service::{KeyRefused, NotAdmitted, RestoreError},
     },
     idempotency::service::KeyError,
     plans::{rules::EditRefused, service::PlanError},
-    sites::{rules::LimitReached, service::SiteError},
+    sites::{
+        clones::model::OtherHome, events::service::EventError, rules::LimitReached, sectors::rules::SectorLimitReached, service::SiteError,
+    },
     system::service::NotReady,
 };
 use axum::{
@@ -275,8 +283,20 @@ impl From<NotAdmitted> for Problem {
     fn from(refused: NotAdmitted) -> Self {
         match refused {
             NotAdmitted::Account(refusal) => refusal.into(),
+            NotAdmitted::HomeChanged(OtherHome { registered_url, home_url }) => {
+                let sentence =
+                    "This site runs at another address than the registered one and may only read; an owner decides in the dashboard.";
+                Self::conflict("site_url_changed", sentence).fact("registered_url", registered_url).fact("home_url", home_url)
+            }
             NotAdmitted::SiteInactive => Self::forbidden("site_inactive", "This site is switched off; switch it on in the dashboard."),
         }
+    }
+}
+
+impl From<ScopeMissing> for Problem {
+    fn from(ScopeMissing(scope): ScopeMissing) -> Self {
+        let sentence = format!("This API key lacks the scope '{scope}'; create one that has it in the dashboard.");
+        Self::forbidden("key_scope_missing", sentence).fact("scope", scope)
     }
 }
 
@@ -374,10 +394,56 @@ impl From<BillingError> for Problem {
             BillingError::MethodNotOffered => {
                 Self::invalid_field("payment_method", "This is not offered; see billing/payment-methods/available/.")
             }
+            BillingError::NotFound => Self::not_found(),
+            BillingError::Report(faults) => {
+                faults.iter().map(told).fold(Self::invalid(), |problem, (field, sentence)| problem.with_field(field, sentence))
+            }
+            BillingError::AlreadyReported(status) => {
+                Self::conflict("already_reported", format!("This reference is known already; see its payment, which is {status}."))
+                    .fact("state", status)
+            }
+            BillingError::TooManyReports => {
+                Self::refused("too_many_reports", "Too many of your reports are waiting for us; we answer them first.")
+                    .fact("limit", PENDING_MAX)
+            }
+            BillingError::InvoiceNotOpen(status) => {
+                Self::conflict("invoice_not_open", format!("This invoice is {status}; look at the list for an open one."))
+                    .fact("state", status)
+            }
+            BillingError::PaymentNotPending(status) => {
+                Self::conflict("payment_not_pending", format!("This payment is {status} already; look at it before you go on."))
+                    .fact("state", status)
+            }
+            BillingError::LaterTransfer(reference) => {
+                Self::conflict("later_transfer", format!("A later period stands on this one; reverse {reference} first."))
+                    .fact("external_payment_id", reference)
+            }
+            BillingError::Balance(error) => error.into(),
             BillingError::Account(error) => error.into(),
             BillingError::Credits(error) => error.into(),
             BillingError::Key(error) => error.into(),
             BillingError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<MethodError> for Problem {
+    fn from(error: MethodError) -> Self {
+        match error {
+            MethodError::NotFound => Self::not_found(),
+            MethodError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BalanceError> for Problem {
+    fn from(error: BalanceError) -> Self {
+        match error {
+            BalanceError::Used => {
+                Self::conflict("money_used", "A later invoice has taken a part of this money; reverse that one's transfer first.")
+            }
+            BalanceError::OutOfRange => Self::invalid_field("amount", "This is more than an account can keep; correct the amount."),
+            BalanceError::Store(error) => error.into(),
         }
     }
 }
@@ -396,8 +462,9 @@ impl From<Unpayable> for Problem {
             Unpayable::Inactive => Self::refused("plan_not_payable", "This plan is no longer offered; choose another."),
             Unpayable::NoPlan => Self::refused("no_payable_plan", "There is no open invoice and no paid plan; name the plan in plan_slug."),
             Unpayable::AmountMismatch { expected, given } => {
-                let sentence =
-                    format!("{expected} is owed and {given} was given; correct it, or send accept_amount_mismatch with a reason.");
+                let sentence = format!(
+                    "{expected} is owed and {given} was given; correct it, or send partial, or accept_amount_mismatch with a reason."
+                );
                 Self::refused("amount_mismatch", sentence).fact("expected", expected).fact("given", given)
             }
             Unpayable::CurrencyMismatch { expected, given } => {
@@ -536,6 +603,19 @@ impl From<SiteError> for Problem {
             SiteError::SlugTakenMeanwhile => {
                 Self::conflict("slug_taken", "Another site has this site's slug by now; delete that one first.")
             }
+            SiteError::UnknownIndustry => Self::invalid_field("industry", "There is no such industry; see auth/industries/."),
+            SiteError::UnknownSector => {
+                Self::invalid_field("sector", "The site's industry has no such sector; see auth/industries/, or send a name of your own.")
+            }
+            SiteError::SectorTaken => Self::invalid_field("non_field_errors", "The site has this sector already."),
+            SiteError::SectorLimitReached(SectorLimitReached { limit, used }) => {
+                let sentence =
+                    format!("Your plan allows {limit} sector(s) per site and this one has {used}; delete one or choose a larger plan.");
+                Self::refused("sector_limit_reached", sentence).fact("limit", limit).fact("used", used)
+            }
+            SiteError::NoUrlConflict => {
+                Self::conflict("no_url_conflict", "This site was used from no such other address; there is nothing to decide.")
+            }
             SiteError::NobodyToSee => Self::invalid_field("user_ids", "Name editors and viewers of this account only."),
             SiteError::Store(error) => error.into(),
         }
@@ -631,6 +711,19 @@ impl From<AcceptanceError> for Problem {
             AcceptanceError::Session(error) => error.into(),
             AcceptanceError::Incomplete => Self::internal("an acceptance could not be completed"),
             AcceptanceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EventError> for Problem {
+    fn from(error: EventError) -> Self {
+        match error {
+            EventError::NotFound => Self::not_found(),
+            EventError::Conflict { event_type, external_id } => {
+                let sentence = "This event was reported before with another payload; give a new one its own external_id.";
+                Self::conflict("event_conflict", sentence).fact("event_type", event_type).fact("external_id", external_id)
+            }
+            EventError::Store(error) => error.into(),
         }
     }
 }

@@ -260,8 +260,8 @@ async fn h_after_its_retention_time_an_account_is_purged_and_its_money_is_kept()
     app.clock.advance(DAY * 14);
 
     let late = restore(&app, &ana, crate::support::PASSWORD).await;
-    let purged = igny8::accounts::life::purge_deleted(app.pool(), app.now()).await.unwrap();
-    let again = igny8::accounts::life::purge_deleted(app.pool(), app.now()).await.unwrap();
+    let purged = igny8::accounts::life::purge_deleted(app.pool(), igny8::sites::service::go_with_account, app.now()).await.unwrap();
+    let again = igny8::accounts::life::purge_deleted(app.pool(), igny8::sites::service::go_with_account, app.now()).await.unwrap();
 
     assert_eq!((late.0, purged, again), (409, 1, 0));
     let name = sqlx::query_scalar::<_, String>("select name from accounts where account_id = $1")

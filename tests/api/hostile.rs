@@ -24,13 +24,22 @@ const BATCH: u64 = 200;
 /// Batches at once.
 const BATCHES_AT_ONCE: usize = 6;
 
-/// What only succeeds with a token that comes by mail, or with the id of something that nobody here has made.
+/// What only succeeds with a token that comes by mail, with the id of something that nobody here has made, or a moment after the
+/// account was deleted.
 const SELDOM_DONE: &[&str] = &[
+    "GET /api/v1/billing/invoices/{id}/download_pdf/",
+    "POST /api/v1/billing/admin/invoices/{id}/void/",
+    "POST /api/v1/billing/admin/payments/{id}/approve/",
+    "POST /api/v1/billing/admin/payments/{id}/reject/",
+    "POST /api/v1/billing/admin/transfers/{external_payment_id}/reverse/",
+    "POST /api/v1/billing/invoices/{id}/report-transfer/",
     "DELETE /api/v1/auth/invitations/{id}/",
     "DELETE /api/v1/auth/sessions/{id}/",
+    "DELETE /api/v1/auth/sites/{id}/sectors/{sector_id}/",
     "DELETE /api/v1/auth/users/{id}/",
     "GET /api/v1/billing/credits/holds/{id}/",
     "GET /api/v1/billing/invoices/{id}/",
+    "POST /api/v1/account/restore/",
     "POST /api/v1/account/resume/",
     "POST /api/v1/auth/change-email/",
     "POST /api/v1/auth/change-email/confirm/",
@@ -41,6 +50,7 @@ const SELDOM_DONE: &[&str] = &[
     "POST /api/v1/auth/mfa/recovery-codes/",
     "POST /api/v1/auth/password-reset/confirm/",
     "POST /api/v1/auth/sites/{id}/restore/",
+    "POST /api/v1/auth/sites/{id}/url-conflict/",
     "POST /api/v1/auth/users/{id}/mfa/reset/",
     "POST /api/v1/auth/users/{id}/restore/",
     "POST /api/v1/auth/verify-email/",
@@ -683,6 +693,7 @@ fn fault(reply: &Reply, method: &Method) -> Option<String> {
     let body = &reply.body;
     let is_right = match (status < 300, kind.as_str()) {
         (true, "application/json") => body["success"] == true && body["request_id"] == id.as_str() || body["openapi"].is_string(),
+        (true, "application/pdf") => reply.bytes.starts_with(b"%PDF-"),
         (true, _) => kind.starts_with("text/"),
         (false, "application/json") => {
             let sentence = body["error"].as_str().unwrap_or("");

@@ -85,7 +85,7 @@ async fn the_applications_role_lives_the_whole_story_and_the_porters_too() {
     app.advance(Duration::from_secs(60 * 86_400));
     accounts::life::end_periods(app.pool(), days(3), app.now()).await.unwrap();
     sites::service::purge_deleted(app.pool(), 100, app.now()).await.unwrap();
-    accounts::life::purge_deleted(app.pool(), app.now()).await.unwrap();
+    accounts::life::purge_deleted(app.pool(), sites::service::go_with_account, app.now()).await.unwrap();
 
     assert_eq!(user, role);
     app.verify().await;

@@ -84,7 +84,7 @@ async fn a_site_is_created_under_a_word_made_from_its_name() {
     let site = created.data();
     let expected = json!({
         "id": site["id"], "name": "Home & Garden Site", "slug": "home-garden-site", "url": "https://garden.example.com", "is_active": true,
-        "created_at": "2026-03-01T00:00:00Z", "updated_at": "2026-03-01T00:00:00Z",
+        "industry": null, "sectors_count": 0, "url_conflict": null, "created_at": "2026-03-01T00:00:00Z", "updated_at": "2026-03-01T00:00:00Z",
     });
     assert_eq!(site, &expected);
     assert_eq!(app.get(&path(&site["id"])).bearer(&ana.access).send().await.expect(200).data(), &expected);
@@ -162,6 +162,31 @@ async fn fifty_creations_at_once_fill_the_plan_exactly() {
 
     assert_eq!(statuses, [[201].repeat(3), [422].repeat(47)].concat());
     assert_eq!(seen(&app, &ana).await.len(), 3);
+    app.verify().await;
+}
+
+#[tokio::test]
+async fn fifty_creations_at_once_never_share_a_word() {
+    let app = Arc::new(TestApp::start().await);
+    let ana = app.register("ana@example.com").await;
+    put_on_plan(&app, &ana, "enterprise").await;
+    let at_once = async |body: Value| {
+        let mut creations = tokio::task::JoinSet::new();
+        for _ in 0..50 {
+            let (app, access, body) = (Arc::clone(&app), ana.access.clone(), body.clone());
+            creations.spawn(async move { app.post(SITES).bearer(&access).json(body).send().await });
+        }
+        creations.join_all().await
+    };
+
+    let given = at_once(json!({"name": "Shop", "slug": "shop"})).await;
+    let made = at_once(json!({"name": "Blog"})).await;
+
+    let statuses = |replies: &[Reply], status: u16| replies.iter().filter(|reply| reply.status.as_u16() == status).count();
+    assert_eq!((statuses(&given, 201), statuses(&given, 400)), (1, 49));
+    // Enterprise has room for twenty.
+    assert_eq!((statuses(&made, 201), statuses(&made, 422)), (19, 31));
+    assert_eq!(app.count("select count(distinct slug) from sites where deleted_at is null").await, 20);
     app.verify().await;
 }
 

@@ -41,13 +41,24 @@ async fn everything(app: &TestApp, tenant: &Tenant) -> String {
         "sites",
         "site_access",
         "site_keys",
+        "site_sectors",
+        "site_clones",
+        "site_events",
         "invitations",
         "subscriptions",
         "subscription_periods",
         "credit_balances",
         "credit_holds",
     ];
-    let tables = tables.into_iter().chain(["credit_transactions", "invoices", "payments", "idempotency_keys", "audit_log"]);
+    let tables = tables.into_iter().chain([
+        "credit_transactions",
+        "invoices",
+        "payments",
+        "account_money",
+        "account_money_entries",
+        "idempotency_keys",
+        "audit_log",
+    ]);
     let rows = tables.map(|table| {
         format!(
             "(select jsonb_agg(to_jsonb(r) order by to_jsonb(r)::text) from {table} r where r.account_id = {})",

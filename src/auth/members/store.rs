@@ -72,6 +72,15 @@ pub async fn find_member_by_email(
     Ok(members!("and deleted_at is null and email = $2", account, email.as_str()).fetch_optional(connection).await?)
 }
 
+/// The address of the account's first living owner.
+pub async fn find_owner_email(connection: &mut PgConnection, account: AccountId) -> Result<Option<String>, StoreError> {
+    let email = sqlx::query_scalar!(
+        "select email from users where account_id = $1 and deleted_at is null and is_active and role = 'owner' order by user_id limit 1",
+        account.0
+    );
+    Ok(email.fetch_optional(connection).await?)
+}
+
 /// One who was deleted by himself and can still come back at `now`.
 pub async fn find_deleted(
     connection: &mut PgConnection,

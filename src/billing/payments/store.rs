@@ -28,9 +28,28 @@ struct PaymentRow {
     payer_name: String,
     paid_on: Option<NaiveDate>,
     confirmed_at: Option<Timestamp>,
+    reason: Option<String>,
     created_at: Timestamp,
     plan_slug: Option<String>,
+    note: String,
     result: Option<Value>,
+    reversal_result: Option<Value>,
+}
+
+/// Selects payments; a macro, because a checked query must be a literal.
+macro_rules! payments {
+    ($rest:tt $(, $argument:expr)*) => {
+        sqlx::query_as!(
+            PaymentRow,
+            r#"
+            select y.account_id as "account: AccountId", y.payment_id as "id: PaymentId", y.external_payment_id,
+                   y.payment_method as "payment_method: PaymentMethod", y.status as "status: PaymentStatus", y.invoice_id as "invoice_id: InvoiceId",
+                   y.amount, y.currency, y.payer_name, y.paid_on, y.confirmed_at, coalesce(y.reversal_reason, y.rejection_reason) as reason,
+                   y.created_at, p.slug as "plan_slug?", y.note, y.result, y.reversal_result
+            from payments y left join plans p on p.plan_id = y.plan_id "# + $rest
+            $(, $argument)*
+        )
+    };
 }
 
 /// A payment with what clients don't see.
@@ -42,8 +61,12 @@ pub struct StoredPayment {
     pub payment: Payment,
     /// The plan that it paid for.
     pub plan_slug: Option<String>,
+    /// What was noted of it.
+    pub note: String,
     /// The first confirmation's answer.
     pub result: Option<Value>,
+    /// The first reversal's answer.
+    pub reversal_result: Option<Value>,
 }
 
 impl TryFrom<PaymentRow> for StoredPayment {
@@ -61,9 +84,11 @@ impl TryFrom<PaymentRow> for StoredPayment {
             payer_name: row.payer_name,
             paid_on: row.paid_on,
             confirmed_at: row.confirmed_at,
+            reason: row.reason,
             created_at: row.created_at,
         };
-        Ok(StoredPayment { account: row.account, payment, plan_slug: row.plan_slug, result: row.result })
+        let (note, result, reversal_result) = (row.note, row.result, row.reversal_result);
+        Ok(StoredPayment { account: row.account, payment, plan_slug: row.plan_slug, note, result, reversal_result })
     }
 }
 
@@ -75,75 +100,83 @@ pub async fn lock_transfer(connection: &mut PgConnection, external_payment_id: &
     Ok(())
 }
 
-/// A bank transfer by the bank's reference.
+/// A bank transfer by the bank's reference, confirmed or taken back: of each reference there is one.
 pub async fn find_transfer(executor: impl PgExecutor<'_>, external_payment_id: &str) -> Result<Option<StoredPayment>, StoreError> {
-    let row = sqlx::query_as!(
-        PaymentRow,
-        r#"
-        select y.account_id as "account: AccountId", y.payment_id as "id: PaymentId", y.external_payment_id, y.payment_method as "payment_method: PaymentMethod",
-               y.status as "status: PaymentStatus", y.invoice_id as "invoice_id: InvoiceId", y.amount, y.currency, y.payer_name, y.paid_on, y.confirmed_at,
-               y.created_at, p.slug as "plan_slug?", y.result
-        from payments y left join plans p on p.plan_id = y.plan_id
-        where y.payment_method = 'bank_transfer' and y.external_payment_id = $1
-        "#,
+    let row = payments!(
+        "where y.payment_method = 'bank_transfer' and y.external_payment_id = $1 and y.status in ('confirmed', 'reversed')",
         external_payment_id
-    )
-    .fetch_optional(executor)
-    .await?;
-    row.map(StoredPayment::try_from).transpose()
+    );
+    row.fetch_optional(executor).await?.map(StoredPayment::try_from).transpose()
 }
 
-/// An account's payments older than a number, newest first.
+/// What an account has reported under a reference and nobody has judged.
+pub async fn find_pending(
+    executor: impl PgExecutor<'_>,
+    account: AccountId,
+    external_payment_id: &str,
+) -> Result<Option<StoredPayment>, StoreError> {
+    let row = payments!(
+        "where y.account_id = $1 and y.payment_method = 'bank_transfer' and y.external_payment_id = $2 and y.status = 'pending_approval'",
+        account.0,
+        external_payment_id
+    );
+    row.fetch_optional(executor).await?.map(StoredPayment::try_from).transpose()
+}
+
+/// A payment of any account, for platform staff.
+pub async fn find_payment(executor: impl PgExecutor<'_>, payment: PaymentId) -> Result<Option<StoredPayment>, StoreError> {
+    payments!("where y.payment_id = $1", payment.0).fetch_optional(executor).await?.map(StoredPayment::try_from).transpose()
+}
+
+/// An account's payments older than a number, newest first; all, or those of one status.
 pub async fn list_payments_older(
     executor: impl PgExecutor<'_>,
     account: AccountId,
+    status: Option<PaymentStatus>,
     older_than: Option<i64>,
     limit: i64,
 ) -> Result<Vec<Payment>, StoreError> {
-    let rows = sqlx::query_as!(
-        PaymentRow,
-        r#"
-        select account_id as "account: AccountId", payment_id as "id: PaymentId", external_payment_id, payment_method as "payment_method: PaymentMethod",
-               status as "status: PaymentStatus", invoice_id as "invoice_id: InvoiceId", amount, currency, payer_name, paid_on, confirmed_at,
-               created_at, null::text as plan_slug, null::jsonb as result
-        from payments where account_id = $1 and payment_id < $2 order by payment_id desc limit $3
-        "#,
+    let rows = payments!(
+        "where y.account_id = $1 and ($2::text is null or y.status = $2) and y.payment_id < $3 order by y.payment_id desc limit $4",
         account.0,
+        status.map(PaymentStatus::as_str),
         older_than.unwrap_or(i64::MAX),
         limit
-    )
-    .fetch_all(executor)
-    .await?;
-    rows.into_iter().map(|row| StoredPayment::try_from(row).map(|stored| stored.payment)).collect()
+    );
+    clients_see(rows.fetch_all(executor).await?)
 }
 
-/// An account's payments newer than a number, oldest first.
+/// An account's payments newer than a number, oldest first; all, or those of one status.
 pub async fn list_payments_newer(
     executor: impl PgExecutor<'_>,
     account: AccountId,
+    status: Option<PaymentStatus>,
     newer_than: i64,
     limit: i64,
 ) -> Result<Vec<Payment>, StoreError> {
-    let rows = sqlx::query_as!(
-        PaymentRow,
-        r#"
-        select account_id as "account: AccountId", payment_id as "id: PaymentId", external_payment_id, payment_method as "payment_method: PaymentMethod",
-               status as "status: PaymentStatus", invoice_id as "invoice_id: InvoiceId", amount, currency, payer_name, paid_on, confirmed_at,
-               created_at, null::text as plan_slug, null::jsonb as result
-        from payments where account_id = $1 and payment_id > $2 order by payment_id limit $3
-        "#,
+    let rows = payments!(
+        "where y.account_id = $1 and ($2::text is null or y.status = $2) and y.payment_id > $3 order by y.payment_id limit $4",
         account.0,
+        status.map(PaymentStatus::as_str),
         newer_than,
         limit
-    )
-    .fetch_all(executor)
-    .await?;
+    );
+    clients_see(rows.fetch_all(executor).await?)
+}
+
+fn clients_see(rows: Vec<PaymentRow>) -> Result<Vec<Payment>, StoreError> {
     rows.into_iter().map(|row| StoredPayment::try_from(row).map(|stored| stored.payment)).collect()
 }
 
-/// How many payments an account has.
-pub async fn count_payments(executor: impl PgExecutor<'_>, account: AccountId) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar!(r#"select count(*) as "count!" from payments where account_id = $1"#, account.0).fetch_one(executor).await?)
+/// How many payments an account has, of all or of one status.
+pub async fn count_payments(executor: impl PgExecutor<'_>, account: AccountId, status: Option<PaymentStatus>) -> Result<i64, StoreError> {
+    let status = status.map(PaymentStatus::as_str);
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from payments where account_id = $1 and ($2::text is null or status = $2)"#,
+        account.0,
+        status
+    );
+    Ok(count.fetch_one(executor).await?)
 }
 
 /// A transfer before it is written.
@@ -166,7 +199,7 @@ pub struct NewTransfer<'a> {
     pub note: &'a str,
 }
 
-/// Writes a transfer that is about to be confirmed in the same transaction.
+/// Writes a transfer that somebody reported, or that is about to be confirmed in the same transaction.
 pub async fn insert_transfer(
     connection: &mut PgConnection,
     account: AccountId,
@@ -218,4 +251,92 @@ pub async fn mark_confirmed(
     .execute(connection)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Gives what was reported the content of what the bank says. Exactly one row, or it was judged meanwhile.
+pub async fn mark_seen(
+    connection: &mut PgConnection,
+    account: AccountId,
+    payment: PaymentId,
+    seen: &NewTransfer<'_>,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        update payments set invoice_id = $3, plan_id = $4, amount = $5, currency = $6, payer_name = $7, paid_on = coalesce($8, paid_on),
+            note = case when $9 = '' then note else $9 end
+        where account_id = $1 and payment_id = $2 and status = 'pending_approval'
+        "#,
+        account.0,
+        payment.0,
+        seen.invoice.0,
+        seen.plan.0,
+        seen.amount.decimal(),
+        seen.currency,
+        seen.payer_name,
+        seen.paid_on,
+        seen.note
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Rejects what was reported. Exactly one row, or it was judged meanwhile.
+pub async fn mark_rejected(
+    connection: &mut PgConnection,
+    account: AccountId,
+    payment: PaymentId,
+    (by, reason): (UserId, &str),
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        update payments set status = 'rejected', rejected_by = $3, rejection_reason = $4, rejected_at = $5
+        where account_id = $1 and payment_id = $2 and status = 'pending_approval'
+        "#,
+        account.0,
+        payment.0,
+        by.0,
+        reason,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Marks a confirmed transfer as taken back and keeps the answer for every repetition. Exactly one row, or it was already.
+pub async fn mark_reversed(
+    connection: &mut PgConnection,
+    account: AccountId,
+    payment: PaymentId,
+    (by, reason, result): (UserId, &str, &Value),
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        update payments set status = 'reversed', reversed_by = $3, reversal_reason = $4, reversal_result = $5, reversed_at = $6
+        where account_id = $1 and payment_id = $2 and status = 'confirmed'
+        "#,
+        account.0,
+        payment.0,
+        by.0,
+        reason,
+        result,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// How many reports of an account nobody has judged.
+pub async fn count_pending(connection: &mut PgConnection, account: AccountId) -> Result<i64, StoreError> {
+    count_payments(connection, account, Some(PaymentStatus::PendingApproval)).await
+}
+
+/// The numbers of all payments of an invoice.
+pub async fn list_ids_of_invoice(connection: &mut PgConnection, account: AccountId, invoice: InvoiceId) -> Result<Vec<i64>, StoreError> {
+    let ids = sqlx::query_scalar!("select payment_id from payments where account_id = $1 and invoice_id = $2", account.0, invoice.0);
+    Ok(ids.fetch_all(connection).await?)
 }

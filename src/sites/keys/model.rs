@@ -5,10 +5,30 @@ use crate::{
     ids::{SiteId, SiteKeyId},
     money::Credits,
     plans::model::Plan,
+    sites::clones::model::OtherHome,
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::postgres::{PgHasArrayType, PgTypeInfo};
 use utoipa::ToSchema;
+
+crate::words! {
+    /// What a key opens.
+    pub enum KeyScope {
+        /// Seeing the site, its events and the balance.
+        Read = "read",
+        /// Asking for prices and spending credits.
+        Credits = "credits",
+        /// Reporting events.
+        Events = "events",
+    }
+}
+
+impl PgHasArrayType for KeyScope {
+    fn array_type_info() -> PgTypeInfo {
+        <&str as PgHasArrayType>::array_type_info()
+    }
+}
 
 /// A site's key, as it is shown ever after; the key itself is not kept.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -24,6 +44,17 @@ pub struct SiteKeyView {
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
+    /// What it opens.
+    pub scopes: Vec<KeyScope>,
+}
+
+/// How a key is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyOrder {
+    /// What it is to open.
+    pub scopes: Vec<KeyScope>,
+    /// Minutes that the newest of the old keys lives on; 0: it stops at once.
+    pub overlap_minutes: i32,
 }
 
 /// A fresh key: the only answer that ever shows it.
@@ -59,6 +90,10 @@ pub struct KeyVerification {
     pub credits: Credits,
     /// What the plan allows.
     pub limits: SiteLimits,
+    /// What the key opens.
+    pub scopes: Vec<KeyScope>,
+    /// Set when the plugin runs at another address than the registered one: it may only read until an owner resolves it.
+    pub url_conflict: Option<OtherHome>,
     /// The server's time, so that a plugin can tell how wrong its own clock is.
     pub server_time: DateTime<Utc>,
 }

@@ -1,7 +1,7 @@
 //! HTTP of the keys, and the bridge by which a plugin calls with one.
 
 use super::{
-    model::{KeyVerification, NewSiteKey, RevokedKeys, SiteKeyView, SiteLimits, VerifiedAccount, VerifiedSite},
+    model::{KeyOrder, KeyScope, KeyVerification, NewSiteKey, RevokedKeys, SiteKeyView, SiteLimits, VerifiedAccount, VerifiedSite},
     service, store,
 };
 use crate::{
@@ -60,14 +60,28 @@ async fn list_keys(
 
 crate::request_body! { Refused:
     /// How a key is to be made.
-    pub struct KeyOrder {
-        /// Minutes that the old keys live on, at most a week; unset or 0: they stop at once.
+    pub struct KeyBody {
+        /// Minutes that the newest of the old keys lives on, at most a week; unset or 0: it stops at once. Those before it stop anyway.
         overlap_minutes: Option<Whole<0, 10_080>>,
+        /// What the key opens; unset: everything.
+        scopes: Option<Vec<KeyScope>>,
+    }
+}
+
+impl KeyBody {
+    fn order(self) -> Outcome<KeyOrder> {
+        let mut scopes = self.scopes.unwrap_or_else(|| KeyScope::ALL.to_vec());
+        scopes.sort_unstable();
+        scopes.dedup();
+        if scopes.is_empty() {
+            return Err(Problem::invalid_field("scopes", "Name at least one, or leave it out for all of them."));
+        }
+        Ok(KeyOrder { scopes, overlap_minutes: self.overlap_minutes.map_or(0, |minutes| minutes.0) })
     }
 }
 
 /// Creates a site's key, or rotates it. The key is shown in this answer and never again.
-#[utoipa::path(post, path = "/auth/sites/{id}/api-key", tag = "sites", params(("id" = SiteId, Path)), request_body = KeyOrder, security(("bearer" = [])), responses(
+#[utoipa::path(post, path = "/auth/sites/{id}/api-key", tag = "sites", params(("id" = SiteId, Path)), request_body = KeyBody, security(("bearer" = [])), responses(
     (status = 201, body = Envelope<NewSiteKey>),
     (status = 400, body = ErrorBody, description = "invalid_input, malformed_json"),
     (status = 401, body = ErrorBody, description = "authentication_required, token_expired …"),
@@ -84,10 +98,9 @@ async fn create_key(
     Source(origin): Source,
     Now(now): Now,
     Path(id): Path<SiteId>,
-    Body(body): Body<KeyOrder>,
+    Body(body): Body<KeyBody>,
 ) -> Outcome<Answer> {
-    let overlap_minutes = body.overlap_minutes.map_or(0, |minutes| minutes.0);
-    let key = service::create(&state.pool, &author(&member, &origin), id, overlap_minutes, now).await?;
+    let key = service::create(&state.pool, &author(&member, &origin), id, &body.order()?, now).await?;
     Ok(Answer::created(key).message("Copy the key now; it is not shown again."))
 }
 
@@ -110,9 +123,13 @@ async fn revoke_keys(
     Ok(Answer::ok(service::revoke(&state.pool, &author(&member, &origin), id, now).await?))
 }
 
-/// What a plugin asks first: whether its key works, whose it is, and what it may use.
-#[utoipa::path(get, path = "/integration/verify-key", tag = "integration", security(("site_key" = [])), responses(
+/// What a plugin asks first: whether its key works, whose it is, and what it may use. Open to a key of any scope.
+#[utoipa::path(get, path = "/integration/verify-key", tag = "integration", params(
+    ("X-IGNY8-Home-URL" = Option<String>, Header, description = "The address that the plugin runs at; every route of a site key takes it"),
+    ("home_url" = Option<String>, Query, description = "The same, for who can't send headers"),
+), security(("site_key" = [])), responses(
     (status = 200, body = Envelope<KeyVerification>),
+    (status = 400, body = ErrorBody, description = "invalid_input: the home address is none"),
     (status = 401, body = ErrorBody, description = "key_unknown, key_revoked, authentication_required …"),
     (status = 402, body = ErrorBody, description = "no_plan, plan_inactive"),
     (status = 403, body = ErrorBody, description = "site_inactive, account_suspended, account_cancelled, site_key_required"),
@@ -127,6 +144,7 @@ async fn verify_key(SiteKey(caller): SiteKey, Now(now): Now) -> Answer {
         credits_per_month: plan.as_ref().map_or(Credits::ZERO, |plan| plan.credits_per_month),
     };
     let site = VerifiedSite { id: caller.site, name: caller.site_name, slug: caller.site_slug, url: caller.site_url };
+    let (credits, scopes, url_conflict) = (caller.account.credits, caller.scopes, caller.other_home);
     let account = VerifiedAccount { status: caller.account.status, plan };
-    Answer::ok(KeyVerification { valid: true, site, account, credits: caller.account.credits, limits, server_time: now })
+    Answer::ok(KeyVerification { valid: true, site, account, credits, limits, scopes, url_conflict, server_time: now })
 }

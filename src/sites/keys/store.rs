@@ -1,6 +1,6 @@
 //! SQL of the keys.
 
-use super::model::SiteKeyView;
+use super::model::{KeyScope, SiteKeyView};
 use crate::{
     clock::Timestamp,
     db::{self, StoreError},
@@ -13,18 +13,19 @@ pub async fn insert_key(
     connection: &mut PgConnection,
     account: AccountId,
     site: SiteId,
-    key: &str,
+    (key, scopes): (&str, &[KeyScope]),
     by: UserId,
     now: Timestamp,
 ) -> Result<SiteKeyView, StoreError> {
     let hash = crate::secrets::sha256(key);
+    let scopes = scopes.iter().map(|scope| scope.as_str().to_owned()).collect::<Vec<_>>();
     let last_four = key.get(key.len().saturating_sub(4)..).unwrap_or("");
     let view = sqlx::query_as!(
         SiteKeyView,
         r#"
-        insert into site_keys (account_id, site_id, key_sha256, last_four, created_by, created_at)
-        values ($1, $2, $3, $4, $5, $6)
-        returning site_key_id as "id: SiteKeyId", last_four, created_at, expires_at, last_used_at
+        insert into site_keys (account_id, site_id, key_sha256, last_four, created_by, created_at, scopes)
+        values ($1, $2, $3, $4, $5, $6, $7)
+        returning site_key_id as "id: SiteKeyId", last_four, created_at, expires_at, last_used_at, scopes as "scopes: Vec<KeyScope>"
         "#,
         account.0,
         site.0,
@@ -32,6 +33,7 @@ pub async fn insert_key(
         last_four,
         by.0,
         now,
+        &scopes,
     )
     .fetch_one(connection)
     .await?;
@@ -44,6 +46,30 @@ pub async fn mark_keys_revoked(connection: &mut PgConnection, account: AccountId
         r#"
         update site_keys set revoked_at = $3
         where account_id = $1 and site_id = $2 and revoked_at is null and (expires_at is null or expires_at > $3)
+        "#,
+        account.0,
+        site.0,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Stops all keys of a site that work at `now` but the newest. Returns how many.
+pub async fn mark_older_keys_revoked(
+    connection: &mut PgConnection,
+    account: AccountId,
+    site: SiteId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        update site_keys set revoked_at = $3
+        where account_id = $1 and site_id = $2 and revoked_at is null and (expires_at is null or expires_at > $3)
+          and site_key_id < (
+                select max(site_key_id) from site_keys
+                where account_id = $1 and site_id = $2 and revoked_at is null and (expires_at is null or expires_at > $3))
         "#,
         account.0,
         site.0,
@@ -89,7 +115,7 @@ pub async fn list_keys(
     let keys = sqlx::query_as!(
         SiteKeyView,
         r#"
-        select site_key_id as "id: SiteKeyId", last_four, created_at, expires_at, last_used_at
+        select site_key_id as "id: SiteKeyId", last_four, created_at, expires_at, last_used_at, scopes as "scopes: Vec<KeyScope>"
         from site_keys
         where account_id = $1 and site_id = $2 and revoked_at is null and (expires_at is null or expires_at > $3)
         order by site_key_id desc

@@ -37,15 +37,23 @@ async fn balances_unlike_ledger(connection: &mut PgConnection) -> Result<Vec<Fin
     Ok(findings!(
         connection,
         r#"
-        select coalesce(b.account_id, t.account_id) as "account?: AccountId",
-               format('plan %s and extra %s in the balance, plan %s and extra %s in the ledger', coalesce(b.plan_credits, 0),
-                      coalesce(b.extra_credits, 0), coalesce(t.plan_sum, 0), coalesce(t.extra_sum, 0)) as "detail!"
-        from credit_balances b
-        full join (
-            select account_id, sum(plan_amount) as plan_sum, sum(extra_amount) as extra_sum from credit_transactions group by account_id
-        ) t on t.account_id = b.account_id
-        where coalesce(b.plan_credits, 0) <> coalesce(t.plan_sum, 0) or coalesce(b.extra_credits, 0) <> coalesce(t.extra_sum, 0)
-        order by 1
+        select account_id as "account?: AccountId", detail as "detail!"
+        from (
+            select coalesce(b.account_id, t.account_id) as account_id,
+                   format('plan %s and extra %s in the balance, plan %s and extra %s in the ledger', coalesce(b.plan_credits, 0),
+                          coalesce(b.extra_credits, 0), coalesce(t.plan_sum, 0), coalesce(t.extra_sum, 0)) as detail
+            from credit_balances b
+            full join (
+                select account_id, sum(plan_amount) as plan_sum, sum(extra_amount) as extra_sum from credit_transactions group by account_id
+            ) t on t.account_id = b.account_id
+            where coalesce(b.plan_credits, 0) <> coalesce(t.plan_sum, 0) or coalesce(b.extra_credits, 0) <> coalesce(t.extra_sum, 0)
+            union all
+            select coalesce(m.account_id, e.account_id), format('money %s in the balance, %s in the ledger', coalesce(m.balance, 0), coalesce(e.sum, 0))
+            from account_money m
+            full join (select account_id, sum(amount) as sum from account_money_entries group by account_id) e on e.account_id = m.account_id
+            where coalesce(m.balance, 0) <> coalesce(e.sum, 0)
+        ) unlike
+        order by account_id
         limit $1
         "#
     ))
@@ -76,6 +84,20 @@ async fn broken_sequences(connection: &mut PgConnection) -> Result<Vec<Finding>,
             left join credit_transactions t on t.account_id = b.account_id
             group by b.account_id, b.last_seq
             having b.last_seq <> coalesce(max(t.seq), 0)
+            union all
+            select account_id, seq, format('money row %s follows row %s: %s changed by %s is not %s', seq, seq_before, balance_before, amount, balance_after)
+            from (
+                select account_id, seq, amount, balance_after, lag(seq, 1, 0) over (partition by account_id order by seq) as seq_before,
+                       lag(balance_after, 1, 0) over (partition by account_id order by seq) as balance_before
+                from account_money_entries
+            ) m
+            where seq <> seq_before + 1 or balance_after <> balance_before + amount
+            union all
+            select m.account_id, m.last_seq, format('the money is at row %s, its ledger at %s', m.last_seq, coalesce(max(e.seq), 0))
+            from account_money m
+            left join account_money_entries e on e.account_id = m.account_id
+            group by m.account_id, m.last_seq
+            having m.last_seq <> coalesce(max(e.seq), 0)
         ) broken
         order by account_id, seq
         limit $1
@@ -105,6 +127,10 @@ async fn negative_balances(connection: &mut PgConnection) -> Result<Vec<Finding>
             from credit_balances b
             left join (select account_id, sum(amount) as held from credit_holds where status = 'open' group by account_id) h on h.account_id = b.account_id
             where b.held <> coalesce(h.held, 0)
+            union all
+            select account_id, format('its money is %s', balance) from account_money where balance < 0
+            union all
+            select account_id, format('after row %s its money was %s', seq, balance_after) from account_money_entries where balance_after < 0
         ) negative
         order by account_id
         limit $1
@@ -174,12 +200,33 @@ async fn payments_without_effect(connection: &mut PgConnection) -> Result<Vec<Fi
         r#"
         select account_id as "account?: AccountId", detail as "detail!"
         from (
+            -- The transfer that completes an invoice buys its period; one without an invoice buys its own.
             select pay.account_id, format('payment %s bought %s periods', pay.payment_id, count(p.period_seq)) as detail
             from payments pay
             left join subscription_periods p on p.account_id = pay.account_id and p.payment_id = pay.payment_id
             where pay.status in ('confirmed', 'reversed')
-            group by pay.account_id, pay.payment_id
-            having count(p.period_seq) <> 1
+            group by pay.account_id, pay.payment_id, pay.invoice_id
+            having count(p.period_seq) > 1 or (count(p.period_seq) = 0 and pay.invoice_id is null)
+            union all
+            select i.account_id, format('invoice %s is %s and bought %s standing periods', i.number, i.status, count(p.period_seq))
+            from invoices i
+            left join payments pay on pay.invoice_id = i.invoice_id and pay.status in ('confirmed', 'reversed')
+            left join subscription_periods p on p.payment_id = pay.payment_id and p.reversed_at is null
+            group by i.account_id, i.invoice_id, i.number, i.status
+            having count(p.period_seq) <> (case when i.status = 'paid' then 1 else 0 end)
+            union all
+            select pay.account_id, format('payment %s is %s and moved %s of %s', pay.payment_id, pay.status, coalesce(sum(e.amount), 0), pay.amount)
+            from payments pay
+            left join account_money_entries e on e.payment_id = pay.payment_id
+            where pay.invoice_id is not null
+            group by pay.account_id, pay.payment_id, pay.status, pay.amount
+            having coalesce(sum(e.amount), 0) <> (case when pay.status = 'confirmed' then pay.amount else 0 end)
+            union all
+            select i.account_id, format('invoice %s is %s and took %s of %s', i.number, i.status, coalesce(-sum(e.amount), 0), i.amount)
+            from invoices i
+            left join account_money_entries e on e.invoice_id = i.invoice_id and e.kind = 'settlement'
+            group by i.account_id, i.invoice_id, i.number, i.status, i.amount
+            having coalesce(-sum(e.amount), 0) <> (case when i.status = 'paid' then i.amount else 0 end)
             union all
             select pay.account_id, format('period %s of payment %s has %s grants for %s credits', p.period_seq, pay.payment_id, count(t.seq), p.credits)
             from payments pay
@@ -266,6 +313,14 @@ async fn children_of_others(connection: &mut PgConnection) -> Result<Vec<Finding
                                         coalesce(p.account_id::text, 'nobody'))
             from subscription_periods c left join payments p on p.payment_id = c.payment_id
             where c.payment_id is not null and p.account_id is distinct from c.account_id
+            union all
+            select c.account_id, format('money row %s of payment %s, which is of account %s', c.seq, c.payment_id, coalesce(p.account_id::text, 'nobody'))
+            from account_money_entries c left join payments p on p.payment_id = c.payment_id
+            where c.payment_id is not null and p.account_id is distinct from c.account_id
+            union all
+            select c.account_id, format('money row %s of invoice %s, which is of account %s', c.seq, c.invoice_id, coalesce(i.account_id::text, 'nobody'))
+            from account_money_entries c left join invoices i on i.invoice_id = c.invoice_id
+            where c.invoice_id is not null and i.account_id is distinct from c.account_id
         ) strays
         order by account_id
         limit $1
@@ -298,6 +353,12 @@ async fn changes_without_record(connection: &mut PgConnection) -> Result<Vec<Fin
             from audit_log l
             left join payments p on p.account_id = l.account_id and l.target = 'payment:' || p.payment_id and p.status in ('confirmed', 'reversed')
             where l.action = 'transfer.confirmed' and p.payment_id is null
+            union all
+            select p.account_id, format('%s audit rows tell the reversal of payment %s, which is %s', count(l.audit_id), p.payment_id, p.status)
+            from payments p
+            left join audit_log l on l.account_id = p.account_id and l.action = 'transfer.reversed' and l.target = 'payment:' || p.payment_id
+            group by p.account_id, p.payment_id, p.status
+            having count(l.audit_id) <> (case when p.status = 'reversed' then 1 else 0 end)
         ) unrecorded
         order by account_id
         limit $1

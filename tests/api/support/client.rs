@@ -102,9 +102,9 @@ impl Call {
     pub(crate) async fn send(self) -> Reply {
         let (parts, body) = self.open().await.into_parts();
         let bytes = body.collect().await.expect("a whole body").to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).expect("text");
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Reply { status: parts.status, headers: parts.headers, body, text }
+        Reply { status: parts.status, headers: parts.headers, body, text, bytes: bytes.to_vec() }
     }
 }
 
@@ -117,8 +117,10 @@ pub(crate) struct Reply {
     pub(crate) headers: HeaderMap,
     /// The body as JSON; null when it is none.
     pub(crate) body: Value,
-    /// The body as it stands on the wire.
+    /// The body as it stands on the wire, as text.
     pub(crate) text: String,
+    /// The body as it stands on the wire.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Reply {

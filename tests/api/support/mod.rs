@@ -8,11 +8,14 @@ mod database;
 #[path = "../../support/smtp.rs"]
 mod smtp;
 pub(crate) mod tenant;
+#[path = "../../support/tools.rs"]
+mod tools;
 
 pub(crate) use client::{Call, Reply};
 pub(crate) use clock::ManualClock;
 #[allow(unused_imports, reason = "not every test binary receives mail")]
 pub(crate) use smtp::Mailbox;
+pub(crate) use tools::tool;
 
 use axum::http::{HeaderMap, Method};
 pub(crate) use database::TestDatabase;

@@ -1,4 +1,4 @@
-//! A whole tenant: one user, two sites of which one is deleted, a key, an open invoice, an open invitation, an open hold. And its numbers in a path's slots.
+//! A whole tenant: one user, two sites of which one is deleted, a key, an open invoice, a report of its payment, an open invitation, an open hold. And its numbers in a path's slots.
 
 use super::{Session, TestApp};
 use axum::http::Method;
@@ -20,8 +20,12 @@ pub(crate) struct Tenant {
     pub(crate) site_slug: String,
     /// The living site's key.
     pub(crate) key: String,
+    /// A sector of the living site.
+    pub(crate) sector: i64,
     /// An open invoice.
     pub(crate) invoice: i64,
+    /// A transfer that was reported for it, with its reference.
+    pub(crate) payment: (i64, String),
     /// An open invitation.
     pub(crate) invitation: i64,
     /// An open hold, of a number that no other tenant's has.
@@ -43,7 +47,13 @@ impl Tenant {
         let sites = [&site, &deleted].map(|site| site["id"].as_i64().expect("a number"));
         mine(Method::DELETE, &format!("auth/sites/{}/", sites[1])).send().await.expect(200);
         let key = mine(Method::POST, &format!("auth/sites/{}/api-key/", sites[0])).send().await.expect(201);
+        let sector =
+            mine(Method::POST, &format!("auth/sites/{}/sectors/", sites[0])).json(json!({ "name": "Tea" })).send().await.expect(201);
         let invoice = mine(Method::POST, "account/upgrade/").json(json!({ "plan_slug": "starter" })).send().await.expect(201);
+        let invoice = invoice.data()["id"].as_i64().expect("a number");
+        let reference = format!("BT-OF-{account}");
+        let report = json!({ "reference": reference, "amount": "89.00", "payer_name": "Ana", "paid_on": "2026-03-01" });
+        let payment = mine(Method::POST, &format!("billing/invoices/{invoice}/report-transfer/")).json(report).send().await.expect(201);
         let guest = json!({ "email": format!("guest-of-{email}"), "role": "viewer" });
         let invitation = mine(Method::POST, "auth/invitations/").json(guest).send().await.expect(201);
         let (user, site_id) = (session.user_id, sites[0]);
@@ -59,7 +69,9 @@ impl Tenant {
             slug: app.text(format!("select slug from accounts where account_id = {account}")).await,
             site_slug: text(&site["slug"]),
             key: text(&key.data()["key"]),
-            invoice: invoice.data()["id"].as_i64().expect("a number"),
+            sector: sector.data()["id"].as_i64().expect("a number"),
+            invoice,
+            payment: (payment.data()["id"].as_i64().expect("a number"), reference),
             invitation: invitation.data()["id"].as_i64().expect("a number"),
             sites,
             hold,
@@ -72,12 +84,15 @@ impl Tenant {
         match word {
             "accounts" => vec![self.session.account_id.to_string(), self.slug.clone()],
             "invoices" => vec![self.invoice.to_string()],
+            "payments" => vec![self.payment.0.to_string()],
+            "transfers" => vec![self.payment.1.clone()],
             // Its first entry. Numbers count within the account: every other one has this, too.
             "transactions" => vec!["1".to_owned()],
             "holds" => vec![self.hold.to_string()],
             "invitations" => vec![self.invitation.to_string()],
             "users" => vec![self.session.user_id.to_string()],
             "sessions" => vec![self.session_id.clone()],
+            "sectors" => vec![self.sector.to_string()],
             "sites" => vec![self.sites[0].to_string(), self.sites[1].to_string(), self.site_slug.clone()],
             _ => panic!("what stands after {word}/ in a path? Give a tenant one of it here"),
         }
@@ -89,6 +104,7 @@ pub(crate) fn of_no_tenant(word: &str) -> Option<&'static str> {
     match word {
         "plans" => Some("starter"),
         "credit-costs" => Some("clustering"),
+        "payment-methods" => Some("bank_transfer"),
         "assets" => Some("swagger.js"),
         _ => None,
     }

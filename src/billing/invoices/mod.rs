@@ -1,0 +1,4 @@
+//! Invoices as people see them: lists, papers, and their withdrawal. A withdrawn invoice keeps its number and is void.
+
+pub mod routes;
+pub mod service;

@@ -1,0 +1,45 @@
+//! Withdraws invoices.
+
+use crate::{
+    accounts,
+    audit::model::Origin,
+    billing::{
+        model::{Invoice, InvoiceStatus},
+        service::{BillingError, get_invoice_in, record_in},
+        store,
+    },
+    clock::Timestamp,
+    db::{self, StoreError},
+    ids::InvoiceId,
+};
+use chrono::TimeDelta;
+use serde_json::json;
+use sqlx::PgPool;
+
+/// Withdraws an open invoice by staff's hand. What was paid towards it stays on the account and counts for the next one.
+pub async fn withdraw(
+    pool: &PgPool,
+    invoice: InvoiceId,
+    reason: &str,
+    grace: TimeDelta,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Invoice, BillingError> {
+    db::retried(|| async move {
+        let mut tx = db::begin(pool).await?;
+        let account = store::find_account_of_invoice_id(&mut *tx, invoice).await?.ok_or(BillingError::NotFound)?;
+        // Locked before it is judged: a confirmation under way holds the account too.
+        accounts::life::hold_in(&mut tx, account, grace, now).await?;
+        let before = get_invoice_in(&mut tx, account, invoice).await?;
+        if store::mark_invoice(&mut tx, account, invoice, InvoiceStatus::Void, now).await? != 1 {
+            return Err(BillingError::InvoiceNotOpen(before.status));
+        }
+        let change = (json!({"status": before.status}), json!({"status": InvoiceStatus::Void}));
+        let (target, because) = (format!("invoice:{invoice}"), Some(reason.to_owned()));
+        record_in(&mut tx, account, "invoice.voided", target, change, because, origin, now).await?;
+        let after = get_invoice_in(&mut tx, account, invoice).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(after)
+    })
+    .await
+}
