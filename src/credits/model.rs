@@ -218,3 +218,16 @@ pub struct Balance {
     /// When the period ends.
     pub resets_at: Option<DateTime<Utc>>,
 }
+
+/// What became of a grant that was taken back.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct TakenBack {
+    /// What was granted.
+    pub granted: Credits,
+    /// What was left of it and is gone.
+    pub taken_back: Credits,
+    /// What was spent of it and stays spent.
+    pub spent: Credits,
+    /// What had expired for the grant and is back.
+    pub given_back: Credits,
+}

@@ -3,7 +3,7 @@
 use super::{
     holds::{self, rules::HoldRefused},
     lots::{self, model::Lot},
-    model::{Pools, Transaction, TransactionKind},
+    model::{Pools, TakenBack, Transaction, TransactionKind},
     refunds::rules::RefundRefused,
     rules::MoveRefused,
     store::{self, NewEntry},
@@ -177,21 +177,8 @@ pub enum TimeLeft {
     None,
 }
 
-/// What became of a grant that was taken back.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, utoipa::ToSchema)]
-pub struct TakenBack {
-    /// What was granted.
-    pub granted: Credits,
-    /// What was left of it and is gone.
-    pub taken_back: Credits,
-    /// What was spent of it and stays spent.
-    pub spent: Credits,
-    /// What had expired for the grant and is back.
-    pub given_back: Credits,
-}
-
 /// Takes back what is left of a period's grant, in the plan pool only: compensating entries, nothing is rewritten. Gives both
-/// pools before and after too. A grant that another has followed has nothing left.
+/// pools before and after too. A grant that another has followed has nothing left. Holds that are not covered any more are displaced.
 pub async fn take_back_in(
     connection: &mut PgConnection,
     account: AccountId,
@@ -232,6 +219,7 @@ pub async fn take_back_in(
         store::append_entry(connection, entry(moved, "Given back with the time before"), now).await?;
         (given_back, pools) = (moved.plan, moved.after);
     }
+    let pools = holds::service::fit_in(connection, account, pools, now).await?;
     let told = TakenBack { granted: granted.amount, taken_back, spent: granted.spent, given_back };
     Ok((told, [before, pools.total()]))
 }

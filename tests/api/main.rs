@@ -15,6 +15,7 @@ mod invitations;
 mod lots;
 mod mail;
 mod mfa;
+mod model;
 mod money;
 mod notices;
 mod papers;

@@ -10,12 +10,11 @@ use crate::{
         model::{Metadata, Operation, Quantity, Spend},
         routes::spend_by,
     },
-    gate::model::Principal,
     idempotency::model::Keyed,
     request_body,
     state::AppState,
     web::{
-        caller::{Caller, Now, Viewer},
+        caller::{Now, Reader, Viewer},
         envelope::{Answer, Envelope},
         extract::{Body, Path, Query, Text},
         idempotency::IdempotencyKey,
@@ -67,11 +66,11 @@ async fn holds(
 
 /// One hold. A site key sees those that its site placed.
 #[utoipa::path(get, path = "/billing/credits/holds/{id}", tag = "credits", params(("id" = i64, Path)), responses((status = 200, body = Envelope<Hold>)), security(("bearer" = []), ("site_key" = [])))]
-async fn hold(State(state): State<AppState>, caller: Caller, Now(now): Now, Path(id): Path<i64>) -> Outcome<Answer> {
-    let found = store::find_hold(&state.pool, caller.account()?.id, id).await?;
-    let is_his = |hold: &Hold| match &*caller.0 {
-        Principal::Person(_) => true,
-        Principal::Site(_) => hold.actor == caller.actor(),
+async fn hold(State(state): State<AppState>, reader: Reader, Now(now): Now, Path(id): Path<i64>) -> Outcome<Answer> {
+    let found = store::find_hold(&state.pool, reader.account().id, id).await?;
+    let is_his = |hold: &Hold| match &reader {
+        Reader::Member(_) => true,
+        Reader::Site(site) => hold.actor == format!("site:{}", site.site),
     };
     Ok(Answer::ok(found.filter(is_his).ok_or_else(Problem::not_found)?.as_of(now)))
 }
