@@ -2,7 +2,7 @@
 
 use super::{
     combiner::Outcome,
-    rules::{Book, Decision, Wanted, Work, decide},
+    rules::{Book, Decision, HoldDone, Wanted, Work, decide},
 };
 use crate::{
     clock::Timestamp,
@@ -51,8 +51,10 @@ impl<'a> Decided<'a> {
 
     /// Whether it writes to the account's ledger.
     pub(super) fn has_entries(&self, account: AccountId) -> bool {
-        let is_entry = |decision: &Option<Decision>| {
-            matches!(decision, Some(Decision::Write(_) | Decision::Hold { change: Change::Captured { .. }, .. }))
+        let is_entry = |decision: &Option<Decision>| match decision {
+            Some(Decision::Write(_)) => true,
+            Some(Decision::Hold(done)) => matches!(done.change, Change::Captured { .. }),
+            _ => false,
         };
         self.wanted.iter().zip(&self.decisions).any(|(wanted, decision)| wanted.account == account && is_entry(decision))
     }
@@ -66,13 +68,13 @@ impl<'a> Decided<'a> {
     ) -> Result<HashMap<AccountId, Credits>, StoreError> {
         let (mut placed, mut settled, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for ((wanted, decision), answer) in self.wanted.iter().zip(&self.decisions).zip(&self.answers) {
-            let (Some(Decision::Hold { change, .. }), true) = (decision, is_certain(wanted.account)) else { continue };
-            let (changed, status) = match change {
+            let (Some(Decision::Hold(done)), true) = (decision, is_certain(wanted.account)) else { continue };
+            let (changed, status) = match &done.change {
                 Change::Placed(_) => (&mut placed, 201),
                 Change::Captured { .. } => (&mut settled, 201),
                 Change::Released(_) => (&mut settled, 200),
             };
-            changed.push((wanted.account, change.hold()));
+            changed.push((wanted.account, done.change.hold()));
             if let (Some(keyed), Some(answer)) = (&wanted.key, answer) {
                 kept.push((wanted.account, keyed, FirstAnswer { status, answer: answer.clone() }, wanted.now));
             }
@@ -100,7 +102,7 @@ impl<'a> Decided<'a> {
     /// never done twice.
     pub(super) fn give_up_unkeyed_holds(&self, outcomes: &mut [Outcome]) {
         for ((place, wanted), decision) in self.places.iter().zip(&self.wanted).zip(&self.decisions) {
-            if let (Some(Decision::Hold { .. }), None, Some(outcome)) = (decision, &wanted.key, outcomes.get_mut(*place)) {
+            if let (Some(Decision::Hold(_)), None, Some(outcome)) = (decision, &wanted.key, outcomes.get_mut(*place)) {
                 *outcome = Some(Err(CreditError::Busy));
             }
         }
@@ -111,7 +113,7 @@ impl<'a> Decided<'a> {
         for (at, wanted) in self.wanted.iter().enumerate() {
             let (Some(Some(decision)), true) = (self.decisions.get(at), is_certain(wanted.account)) else { continue };
             let outcome = match decision {
-                Decision::Write(_) | Decision::Hold { .. } => self.receipt(at).map(Spent::New),
+                Decision::Write(_) | Decision::Hold(_) => self.receipt(at).map(Spent::New),
                 Decision::SameAs(first) => self.receipt(*first).map(Spent::Replayed),
                 Decision::KeyReused => Err(CreditError::KeyReused),
                 Decision::Refused(refused) => Err(CreditError::Refused(*refused)),
@@ -129,7 +131,7 @@ impl<'a> Decided<'a> {
             (Some(Wanted { work: Work::Debit(spend), now, .. }), Some(Some(Decision::Write(moved)))) => {
                 Ok(Receipt::Entry(transaction(spend, moved, *now)))
             }
-            (_, Some(Some(Decision::Hold { .. }))) => self.answers.get(at).cloned().flatten().map(Receipt::Hold).ok_or(CreditError::Busy),
+            (_, Some(Some(Decision::Hold(_)))) => self.answers.get(at).cloned().flatten().map(Receipt::Hold).ok_or(CreditError::Busy),
             _ => Err(CreditError::Busy),
         }
     }
@@ -137,7 +139,8 @@ impl<'a> Decided<'a> {
 
 /// What a hold's change is told as.
 fn told(wanted: &Wanted, decision: &Decision) -> Result<Option<Value>, StoreError> {
-    let Decision::Hold { change, available, balance } = decision else { return Ok(None) };
+    let Decision::Hold(done) = decision else { return Ok(None) };
+    let HoldDone { change, available, balance } = &**done;
     let (hold, available, balance) = (change.hold().clone(), *available, *balance);
     let told = match change {
         Change::Placed(_) | Change::Released(_) => serde_json::to_value(Held { hold, available }),

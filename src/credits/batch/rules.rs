@@ -84,14 +84,7 @@ pub enum Decision {
     /// Write this entry.
     Write(Move),
     /// Change this hold, and write the entry that pays for it where it is captured.
-    Hold {
-        /// What becomes of it.
-        change: Change,
-        /// What is available after it.
-        available: Credits,
-        /// Both pools together after it.
-        balance: Credits,
-    },
+    Hold(Box<HoldDone>),
     /// The same request stands earlier in this batch: answer as that one, by its place.
     SameAs(usize),
     /// The key stands earlier in this batch, with other input.
@@ -102,11 +95,22 @@ pub enum Decision {
     HoldRefused(HoldRefused),
 }
 
+/// What becomes of a hold, and how the pools stand after it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HoldDone {
+    /// What becomes of it.
+    pub change: Change,
+    /// What a spend or another hold can take then.
+    pub available: Credits,
+    /// Both pools together then.
+    pub balance: Credits,
+}
+
 impl Decision {
     /// Whether anything is written.
     pub fn is_effect(&self) -> bool {
         match self {
-            Decision::Write(_) | Decision::Hold { .. } => true,
+            Decision::Write(_) | Decision::Hold(_) => true,
             Decision::SameAs(_) | Decision::KeyReused | Decision::Refused(_) | Decision::HoldRefused(_) => false,
         }
     }
@@ -118,10 +122,11 @@ impl Decision {
                 let unit_cost = prices.unit_cost(spend.operation, wanted.now);
                 Some(Line { spend, unit_cost, moved: *moved, key: wanted.key.as_ref() })
             }
-            // What a capture answers is more than its entry: its key stands beside the answer, and not in the entry.
-            (Decision::Hold { change: Change::Captured { hold, spend, moved }, .. }, Work::Hold(_)) => {
-                Some(Line { spend, unit_cost: hold.unit_cost.get(), moved: *moved, key: None })
-            }
+            (Decision::Hold(done), Work::Hold(_)) => match &done.change {
+                // What a capture answers is more than its entry: its key stands beside the answer, and not in the entry.
+                Change::Captured { hold, spend, moved } => Some(Line { spend, unit_cost: hold.unit_cost.get(), moved: *moved, key: None }),
+                Change::Placed(_) | Change::Released(_) => None,
+            },
             _ => None,
         }
     }
@@ -190,7 +195,7 @@ fn decide_one(wanted: &Wanted, prices: &Prices, book: &mut Book) -> Option<Decis
         },
         Work::Hold(work) => match book.shelves.get_mut(&wanted.account)?.decide(work, pools, prices, wanted.now) {
             Err(refused) => Decision::HoldRefused(refused),
-            Ok(change) => Decision::Hold { change, available: pools.available(), balance: pools.total() },
+            Ok(change) => Decision::Hold(Box::new(HoldDone { change, available: pools.available(), balance: pools.total() })),
         },
     })
 }
@@ -298,7 +303,7 @@ mod tests {
         let decisions = decide(&batch.iter().collect::<Vec<_>>(), &Prices::default(), &mut known);
 
         let told = decisions.iter().map(|decision| match decision {
-            Some(Decision::Hold { available, balance, .. }) => format!("hold {available} of {balance}"),
+            Some(Decision::Hold(done)) => format!("hold {} of {}", done.available, done.balance),
             Some(Decision::Write(moved)) => format!("debit {}", moved.after.total()),
             Some(Decision::Refused(_)) => "refused".to_owned(),
             other => format!("{:?}", other.as_ref().unwrap()),

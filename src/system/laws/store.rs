@@ -133,14 +133,10 @@ async fn negative_balances(connection: &mut PgConnection) -> Result<Vec<Finding>
             from credit_transactions
             where plan_after < 0 or extra_after < 0
             union all
-            select account_id, format('%s are held of plan %s, extra %s', held, plan_credits, extra_credits)
-            from credit_balances
-            where held < 0 or held > plan_credits + extra_credits
-            union all
-            select b.account_id, format('%s are held in the balance, %s by the open holds', b.held, coalesce(h.held, 0))
+            select b.account_id, format('%s are held of plan %s, extra %s, and %s by the open holds', b.held, plan_credits, extra_credits, coalesce(h.held, 0))
             from credit_balances b
             left join (select account_id, sum(amount) as held from credit_holds where status = 'open' group by account_id) h on h.account_id = b.account_id
-            where b.held <> coalesce(h.held, 0)
+            where b.held <> coalesce(h.held, 0) or b.held > plan_credits + extra_credits
             union all
             select account_id, format('its money is %s', balance) from account_money where balance < 0
             union all

@@ -58,11 +58,17 @@ impl Tenant {
         let invitation = mine(Method::POST, "auth/invitations/").json(guest).send().await.expect(201);
         let (user, site_id) = (session.user_id, sites[0]);
         app.run(format!("insert into site_access (account_id, site_id, user_id, granted_at) select {account}, {site_id}, {user}, created_at from accounts where account_id = {account}")).await;
-        let job = json!({ "operation": "clustering", "quantity": 1 });
-        mine(Method::POST, "billing/credits/holds/").json(job).send().await.expect(201);
-        // Numbers count within the account: each would have the same.
+        // By hand: numbers count within the account, so that every tenant's first would be the same.
         let hold = account * 1_000;
-        app.run(format!("update credit_holds set hold_seq = {hold} where account_id = {account}")).await;
+        app.run(format!(
+            "insert into credit_holds (account_id, hold_seq, status, amount, operation, quantity, unit_cost, description, metadata, actor, created_at, expires_at)
+             select account_id, {hold}, 'open', 10, 'clustering', 1, 10, 'A run', '{{}}', 'user:{}', created_at, created_at + interval '15 minutes'
+             from accounts where account_id = {account};
+             update credit_balances set held = 10, next_hold_expiry_at = (select expires_at from credit_holds where account_id = {account})
+             where account_id = {account}",
+            session.user_id
+        ))
+        .await;
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         Tenant {
             session_id: app.text(format!("select session_id::text from sessions where user_id = {user}")).await,
