@@ -96,6 +96,7 @@ async fn main() {
         }
         println!();
     }
+    println!("holds: {:.0} place + capture pairs per second, 64 connections\n", hold_pairs(server.port, &tokens, period).await);
     let verified = server.verify(&postgres, &dir);
     println!("igny8 verify: {verified}");
     drop(server);
@@ -239,6 +240,31 @@ async fn warm_up(port: u16, tokens: &Arc<Vec<String>>) -> f64 {
     tokens.len() as f64 / began.elapsed().as_secs_f64()
 }
 
+/// Places holds and captures them over 64 connections for a while; gives the rate of both together.
+async fn hold_pairs(port: u16, tokens: &Arc<Vec<String>>, period: Duration) -> f64 {
+    let began = Instant::now();
+    let workers = (0..64_usize).map(|worker| {
+        let tokens = Arc::clone(tokens);
+        tokio::spawn(async move {
+            let mut client = Client::connect(port).await;
+            let mut pairs = 0_u32;
+            for token in tokens.iter().cycle().skip(worker).step_by(64) {
+                if began.elapsed() >= period {
+                    break;
+                }
+                client.hold_and_capture(token).await;
+                pairs += 1;
+            }
+            pairs
+        })
+    });
+    let mut pairs = 0;
+    for worker in workers.collect::<Vec<_>>() {
+        pairs += worker.await.unwrap();
+    }
+    f64::from(pairs) / began.elapsed().as_secs_f64()
+}
+
 /// Sends debits over so many kept-alive connections for a while, each connection one after the other.
 async fn load(port: u16, tokens: &Arc<Vec<String>>, connections: usize, hot: bool, period: Duration) -> Run {
     let began = Instant::now();
@@ -281,15 +307,26 @@ impl Client {
     }
 
     async fn debit(&mut self, token: &str) {
-        let request = Request::post("/api/v1/billing/credits/deduct/")
+        self.post("deduct", token, br#"{"operation":"content_generation","quantity":100}"#).await;
+    }
+
+    async fn hold_and_capture(&mut self, token: &str) {
+        let placed = self.post("holds", token, br#"{"operation":"content_generation","quantity":100}"#).await;
+        let placed: serde_json::Value = serde_json::from_slice(&placed).unwrap();
+        self.post(&format!("holds/{}/capture", placed["data"]["hold"]["id"]), token, b"{}").await;
+    }
+
+    async fn post(&mut self, route: &str, token: &str, body: &'static [u8]) -> Bytes {
+        let request = Request::post(format!("/api/v1/billing/credits/{route}/"))
             .header("host", "localhost")
             .header("content-type", "application/json")
             .header("authorization", format!("Bearer {token}"))
-            .body(Full::new(Bytes::from_static(br#"{"operation":"content_generation","quantity":100}"#)))
+            .body(Full::new(Bytes::from_static(body)))
             .unwrap();
         let response = self.0.send_request(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(status.as_u16(), 201, "{}", String::from_utf8_lossy(&body));
+        body
     }
 }

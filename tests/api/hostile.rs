@@ -40,6 +40,7 @@ const SELDOM_DONE: &[&str] = &[
     "DELETE /api/v1/auth/sessions/{id}/",
     "DELETE /api/v1/auth/sites/{id}/sectors/{sector_id}/",
     "DELETE /api/v1/auth/users/{id}/",
+    "GET /api/v1/billing/credits/holds/{id}/",
     "GET /api/v1/billing/invoices/{id}/",
     "POST /api/v1/account/restore/",
     "POST /api/v1/account/resume/",
@@ -57,6 +58,8 @@ const SELDOM_DONE: &[&str] = &[
     "POST /api/v1/auth/users/{id}/restore/",
     "POST /api/v1/auth/verify-email/",
     "POST /api/v1/billing/admin/accounts/{id}/transactions/{seq}/refund/",
+    "POST /api/v1/billing/credits/holds/{id}/capture/",
+    "POST /api/v1/billing/credits/holds/{id}/release/",
     "POST /api/v1/billing/credits/quote/",
 ];
 
