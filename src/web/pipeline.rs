@@ -245,14 +245,14 @@ impl Counting {
         Counting { scope: limit.scope(request.method()), factor, key, now: request_time(request.extensions()) }
     }
 
-    async fn count(self, state: &AppState) -> Result<Counted, Response> {
+    async fn count(self, state: &AppState) -> Result<Counted, Box<Response>> {
         let Counting { scope, factor, key, now } = self;
         let counted = Counted { scope, verdict: state.throttle.check(scope, factor, key).await, now };
         if counted.verdict.retry_after.is_none() {
             return Ok(counted);
         }
         let refused = too_fast(scope, &counted.verdict, now).into_response();
-        Err(counted.tell(refused))
+        Err(Box::new(counted.tell(refused)))
     }
 }
 
