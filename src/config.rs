@@ -385,7 +385,9 @@ mod tests {
     #[test]
     fn metrics_have_a_port_of_their_own_and_redis_a_url_that_can_be_read() {
         assert!(parse(&[("METRICS_ADDR", "127.0.0.1:9010"), ("REDIS_URL", "redis://redis:6379")]).is_ok());
-        for (name, wrong) in [("METRICS_ADDR", "here"), ("METRICS_ADDR", "0.0.0.0:8010"), ("REDIS_URL", "http://redis"), ("REDIS_URL", "rediss://redis")] {
+        for (name, wrong) in
+            [("METRICS_ADDR", "here"), ("METRICS_ADDR", "0.0.0.0:8010"), ("REDIS_URL", "http://redis"), ("REDIS_URL", "rediss://redis")]
+        {
             let ConfigErrors(errors) = parse(&[(name, wrong)]).unwrap_err();
             assert!(errors.len() == 1 && errors[0].starts_with(name), "{wrong}: {errors:?}");
         }

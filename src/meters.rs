@@ -92,7 +92,8 @@ pub fn start() -> Result<PrometheusHandle, BuildError> {
         metrics::describe_counter!(*name, *help);
         metrics::describe_histogram!(*name, *help);
     }
-    gauge!(BUILD_INFO, "version" => BUILD.version, "commit" => BUILD.commit, "dirty" => if BUILD.dirty { "true" } else { "false" }).set(1.0);
+    gauge!(BUILD_INFO, "version" => BUILD.version, "commit" => BUILD.commit, "dirty" => if BUILD.dirty { "true" } else { "false" })
+        .set(1.0);
     begin_at_zero();
     Ok(handle)
 }
@@ -133,7 +134,8 @@ impl Requests {
         let method = METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len() - 1);
         let class = usize::from(status / 100).checked_sub(2).filter(|class| *class < CLASSES.len()).unwrap_or(CLASSES.len() - 1);
         let meter = self.of(route);
-        let (Some(slot), Some(method), Some(class)) = (meter.0.get(method).and_then(|row| row.get(class)), METHODS.get(method), CLASSES.get(class))
+        let (Some(slot), Some(method), Some(class)) =
+            (meter.0.get(method).and_then(|row| row.get(class)), METHODS.get(method), CLASSES.get(class))
         else {
             return;
         };
