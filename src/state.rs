@@ -17,6 +17,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 use tokio_util::task::TaskTracker;
 
@@ -55,7 +56,7 @@ impl AppState {
     /// Puts the parts together. One instance per server, or per test.
     pub fn new(pool: PgPool, clock: Arc<dyn Clock>, config: Config, authenticator: Authenticator) -> Self {
         // A URL that can't be read was refused with the configuration.
-        let shared = config.redis_url.as_ref().and_then(|url| Shared::at(url).ok());
+        let shared = config.redis_url.as_ref().and_then(|url| Shared::at(url, Duration::from_millis(config.redis_timeout_ms)).ok());
         let throttle = Throttle::new(Arc::clone(&clock), shared, config.throttle_disabled);
         let shards = combiner::Settings {
             connect: PgConnectOptions::clone(&pool.connect_options()),

@@ -73,6 +73,7 @@ fn floor_of(path: &str) -> Floor {
         ("", "ids" | "money" | "period" | "clock" | "config" | "secrets" | "sealing" | "build_info" | "telemetry" | "meters") => {
             Floor::Ground
         }
+        ("config", _) => Floor::Ground,
         ("", "db") | ("embedded", _) => Floor::Store,
         ("", "state") => Floor::State,
         ("", "router" | "jobs" | "server" | "main" | "lib") | ("cli" | "server" | "jobs", _) => Floor::Top,

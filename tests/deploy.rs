@@ -51,7 +51,7 @@ fn promtool_reads_the_settings_and_the_alerts() {
 
 #[test]
 fn promtool_reads_every_query_of_the_dashboard() {
-    let rules = queries().iter().enumerate().map(|(n, query)| {
+    let rules = queries().into_iter().enumerate().map(|(n, query)| {
         // Grafana's own words, as it fills them in.
         let query = query.replace("$__rate_interval", "1m");
         format!("  - record: panel_{n}\n    expr: {}\n", serde_json::to_string(&query).unwrap())

@@ -11,8 +11,6 @@ use std::{
     time::Duration,
 };
 
-/// A request waits no longer for Redis; then it is away.
-const ANSWER_WITHIN: Duration = Duration::from_millis(50);
 /// From one look for Redis to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A minute, which every limit is for.
@@ -39,19 +37,22 @@ pub struct Shared(Arc<Line>);
 struct Line {
     client: Client,
     script: Script,
+    /// A request waits no longer; then Redis is away.
+    answer_within: Duration,
     /// None while Redis is away; then a task looks for it.
     connection: RwLock<Option<MultiplexedConnection>>,
 }
 
 impl Shared {
-    /// Begins to look for Redis; until it is found, [`Shared::check`] gives none.
+    /// Begins to look for Redis; until it is found, [`Shared::check`] gives none. No request waits for it longer than
+    /// `answer_within`.
     ///
     /// # Errors
     ///
     /// When the URL can't be read; nobody is asked yet.
-    pub fn at(url: &SecretString) -> Result<Self, RedisError> {
+    pub fn at(url: &SecretString, answer_within: Duration) -> Result<Self, RedisError> {
         let client = Client::open(url.expose_secret())?;
-        let line = Arc::new(Line { client, script: Script::new(GCRA), connection: RwLock::new(None) });
+        let line = Arc::new(Line { client, script: Script::new(GCRA), answer_within, connection: RwLock::new(None) });
         tokio::spawn(look_for(Arc::downgrade(&line)));
         Ok(Shared(line))
     }
@@ -68,7 +69,7 @@ impl Shared {
         let full = interval.saturating_mul(u64::from(limit.get()));
         let mut call = self.0.script.key(name(scope, limit, key));
         call.arg(now.timestamp_micros()).arg(interval).arg(full);
-        let asked = tokio::time::timeout(ANSWER_WITHIN, call.invoke_async::<(u8, u64)>(&mut connection)).await;
+        let asked = tokio::time::timeout(self.0.answer_within, call.invoke_async::<(u8, u64)>(&mut connection)).await;
         match asked {
             Ok(Ok((passes, used))) => Some(verdict(limit, interval, full, (passes == 1, used))),
             Ok(Err(error)) => self.lost(&error.to_string()),
@@ -90,12 +91,13 @@ impl Shared {
 
 /// Looks for Redis until it answers, or nobody needs it any more.
 async fn look_for(line: Weak<Line>) {
-    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(LOOK_EVERY)).set_response_timeout(Some(ANSWER_WITHIN));
+    // Each wait has its limit here; a stopped Redis still takes connections.
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     loop {
         let Some(client) = line.upgrade().map(|line| line.client.clone()) else { return };
-        let found = client.get_multiplexed_async_connection_with_config(&config).await;
+        let found = tokio::time::timeout(LOOK_EVERY, client.get_multiplexed_async_connection_with_config(&config)).await;
         let Some(line) = line.upgrade() else { return };
-        if let Ok(connection) = found {
+        if let Ok(Ok(connection)) = found {
             *line.connection.write().unwrap_or_else(PoisonError::into_inner) = Some(connection);
             tracing::info!("limits are shared through Redis");
             return meters::throttle_shared(true);

@@ -18,6 +18,9 @@ const ME: &str = "/api/v1/auth/me/";
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a Redis may take that is to be waited for: machines of tests are busy.
+const PATIENT_MS: u64 = 10_000;
+
 /// A Redis of a test's own, behind a socket that outlives it.
 struct Redis {
     folder: PathBuf,
@@ -76,9 +79,13 @@ async fn until_shared(states: &[&AppState], is_shared: bool) {
 }
 
 /// Two instances with one Redis, and somebody who may ask who he is 20 times a minute.
-async fn two(redis: &Redis) -> (TestApp, AppState, App, Session) {
+async fn two(redis: &Redis, timeout_ms: u64) -> (TestApp, AppState, App, Session) {
     let url = redis.url();
-    let app = TestApp::with(move |config| config.redis_url = Some(url.into())).await;
+    let app = TestApp::with(move |config| {
+        config.redis_url = Some(url.into());
+        config.redis_timeout_ms = timeout_ms;
+    })
+    .await;
     let (state, other) = app.second();
     until_shared(&[&app.state, &state], true).await;
     let ana = app.register("ana@example.com").await;
@@ -99,7 +106,7 @@ fn passed(statuses: &[StatusCode]) -> usize {
 #[tokio::test]
 async fn f_two_instances_share_one_limit_exactly_under_200_parallel_requests() {
     let redis = Redis::start();
-    let (app, _, other, ana) = two(&redis).await;
+    let (app, _, other, ana) = two(&redis, PATIENT_MS).await;
 
     let first = ask(&app, &other, &ana, 200).await;
     app.advance(Duration::from_secs(30));
@@ -111,7 +118,7 @@ async fn f_two_instances_share_one_limit_exactly_under_200_parallel_requests() {
 #[tokio::test]
 async fn f_a_shared_limit_tells_the_same_headers_as_an_own_one() {
     let redis = Redis::start();
-    let (app, _, other, ana) = two(&redis).await;
+    let (app, _, other, ana) = two(&redis, PATIENT_MS).await;
     let own = TestApp::start().await;
     let ben = own.register("ben@example.com").await;
     let told = |reply: &crate::support::Reply| {
@@ -130,7 +137,7 @@ async fn f_a_shared_limit_tells_the_same_headers_as_an_own_one() {
 #[tokio::test]
 async fn f_without_redis_requests_go_on_by_local_limits_and_share_again_when_it_is_back() {
     let mut redis = Redis::start();
-    let (app, state, other, ana) = two(&redis).await;
+    let (app, state, other, ana) = two(&redis, PATIENT_MS).await;
     let begun = passed(&ask(&app, &other, &ana, 10).await);
 
     redis.kill();
@@ -147,7 +154,7 @@ async fn f_without_redis_requests_go_on_by_local_limits_and_share_again_when_it_
 #[tokio::test]
 async fn f_a_redis_that_does_not_answer_holds_nobody_up() {
     let redis = Redis::start();
-    let (app, state, other, ana) = two(&redis).await;
+    let (app, state, other, ana) = two(&redis, 50).await;
 
     redis.signal(Signal::STOP);
     let began = Instant::now();
