@@ -201,6 +201,25 @@ async fn an_expired_hold_reserves_nothing_though_no_job_ran() {
 }
 
 #[tokio::test]
+async fn a_hold_placed_on_one_instance_is_kept_from_debits_on_the_other() {
+    let app = TestApp::start().await;
+    let other = app.beside();
+    let ana = app.register("ana@example.com").await;
+    let there = |path: &str, body: Value| request_to(&other, Method::POST, path).bearer(&ana.access).json(body).send();
+    // From here on this instance remembers the pools, and asks nobody before it spends.
+    spend(&app, &ana, 1).await.expect(201);
+
+    there(HOLDS, words(1_999)).await.expect(201);
+    let while_held = spend(&app, &ana, 1).await;
+    there(&format!("{HOLDS}1/release/"), json!({})).await.expect(200);
+    let after = spend(&app, &ana, 1_999).await;
+
+    while_held.expect_code(402, "insufficient_credits");
+    after.expect(201);
+    app.verify().await;
+}
+
+#[tokio::test]
 async fn the_job_writes_down_what_expired_once_and_leaves_the_rest() {
     let app = TestApp::start().await;
     let (ana, ben) = (app.register("ana@example.com").await, app.register("ben@example.com").await);
