@@ -5,6 +5,7 @@ use crate::support::{Call, Reply, Session, TestApp, TestDatabase, request_to, te
 use axum::http::Method;
 use futures::{StreamExt as _, future::join_all, stream};
 use serde_json::{Value, json};
+use sqlx::postgres::PgConnectOptions;
 use std::{
     sync::{
         Arc,
@@ -13,8 +14,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{UnixListener, UnixStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixListener, UnixStream},
 };
 
 const DEDUCT: &str = "/api/v1/billing/credits/deduct/";
@@ -532,20 +533,31 @@ struct Eavesdropper {
 
 impl Eavesdropper {
     async fn before(database: &TestDatabase) -> Self {
-        let (head, rest) = database.url().split_once("host=").unwrap();
-        let (real, options) = rest.split_once('&').unwrap();
+        let options: PgConnectOptions = database.url().parse().unwrap();
         let folder = std::env::temp_dir().join(format!("igny8-lost-{}", std::process::id()));
+        let socket = folder.join(format!(".s.PGSQL.{}", options.get_port()));
         std::fs::create_dir_all(&folder).unwrap();
-        let (socket, real) = (folder.join(".s.PGSQL.5432"), std::path::Path::new(real).join(".s.PGSQL.5432"));
         std::fs::remove_file(&socket).ok();
         let (listener, to_lose) = (UnixListener::bind(&socket).unwrap(), Arc::new(AtomicUsize::new(0)));
         let lost = Arc::clone(&to_lose);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, UnixStream::connect(&real).await.unwrap(), Arc::clone(&lost)));
+                let lost = Arc::clone(&lost);
+                match options.get_socket() {
+                    Some(real) => {
+                        let real = real.join(format!(".s.PGSQL.{}", options.get_port()));
+                        tokio::spawn(carry(client, UnixStream::connect(real).await.unwrap(), lost))
+                    }
+                    None => {
+                        let real = TcpStream::connect((options.get_host(), options.get_port())).await.unwrap();
+                        tokio::spawn(carry(client, real, lost))
+                    }
+                };
             }
         });
-        Eavesdropper { url: format!("{head}host={}&{options}", folder.display()), to_lose }
+        // The last host of an address counts.
+        let more = if database.url().contains('?') { '&' } else { '?' };
+        Eavesdropper { url: format!("{}{more}host={}", database.url(), folder.display()), to_lose }
     }
 
     fn lose_next(&self) {
@@ -554,7 +566,7 @@ impl Eavesdropper {
 }
 
 /// Carries both ways until one side ends, or an answer is to be lost: then both ends are closed.
-async fn carry(mut client: UnixStream, mut server: UnixStream, to_lose: Arc<AtomicUsize>) {
+async fn carry(mut client: UnixStream, mut server: impl AsyncRead + AsyncWrite + Unpin, to_lose: Arc<AtomicUsize>) {
     let (mut asked, mut answered, mut is_lost) = ([0; 16_384], [0; 16_384], false);
     loop {
         tokio::select! {
