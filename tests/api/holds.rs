@@ -290,7 +290,7 @@ async fn keys_sent_again_and_again_over_debits_and_holds_have_one_effect_each() 
     let replayed = stream::iter(0..3_000)
         .map(|n: usize| {
             let key = (n * 7) % 150;
-            let path = if key % 3 == 0 { DEDUCT } else { HOLDS };
+            let path = if key.is_multiple_of(3) { DEDUCT } else { HOLDS };
             let call = on_either(n, path).bearer(&ana.access).header("Idempotency-Key", &format!("key-{key}")).json(words(1));
             async move { call.send().await.expect(201).headers.contains_key("idempotent-replayed") }
         })
