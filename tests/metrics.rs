@@ -81,6 +81,7 @@ async fn the_metrics_tell_what_happened_and_name_nobody() {
     }
     app.request(Method::from_bytes(b"BREW").unwrap(), "/api/v1/made/up/by/a/client").send().await.expect(404);
     app.get("/api/v1/auth/plans/starter/").send().await.expect(200);
+    app.get("/metrics").send().await.expect(404);
     let broken = sqlx::query("select 1/0").execute(app.pool()).await.unwrap_err();
     drop(igny8::db::StoreError::from(broken));
     service::verify_daily(app.pool(), app.now()).await.unwrap();
@@ -104,6 +105,8 @@ async fn the_metrics_tell_what_happened_and_name_nobody() {
         ("igny8_http_request_duration_seconds_count{method=\"GET\",route=\"/api/v1/auth/me\",status=\"4xx\"}", 5.0),
         ("igny8_http_request_duration_seconds_count{method=\"GET\",route=\"/api/v1/auth/plans/{slug}\",status=\"2xx\"}", 1.0),
         ("igny8_http_request_duration_seconds_count{method=\"other\",route=\"none\",status=\"4xx\"}", 1.0),
+        // The API's own port does not tell them.
+        ("igny8_http_request_duration_seconds_count{method=\"GET\",route=\"none\",status=\"4xx\"}", 1.0),
     ] {
         assert!((grew(series) - by).abs() < 0.001, "{series} grew by {} and not by {by}:\n{after}", grew(series));
     }

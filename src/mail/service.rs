@@ -69,17 +69,22 @@ pub struct Delivered {
     pub given_up: usize,
 }
 
-/// Sends all that is due at `now`. Several workers share the work: each claims what no other has.
+/// Sends all that is due at `now`, and counts it. Several workers share the work: each claims what no other has.
 ///
 /// A mail is sent at least once: a worker that dies between the server's yes and ours sends it again after the lease, under
 /// the same message id.
 pub async fn deliver(pool: &PgPool, post: &Post, vault: &Vault, now: Timestamp) -> Result<Delivered, StoreError> {
     let mut delivered = Delivered::default();
+    let done = deliver_all(pool, post, vault, &mut delivered, now).await;
+    meters::mailed(delivered.sent, delivered.postponed, delivered.given_up);
+    done.map(|()| delivered)
+}
+
+async fn deliver_all(pool: &PgPool, post: &Post, vault: &Vault, delivered: &mut Delivered, now: Timestamp) -> Result<(), StoreError> {
     loop {
         let batch = store::claim_due(pool, now + rules::LEASE, BATCH, now).await?;
         if batch.is_empty() {
-            meters::mailed(delivered.sent, delivered.postponed, delivered.given_up);
-            return Ok(delivered);
+            return Ok(());
         }
         for claimed in batch {
             let id = claimed.id;
