@@ -37,6 +37,7 @@ const SELDOM_DONE: &[&str] = &[
     "POST /api/v1/billing/admin/transfers/{external_payment_id}/reverse/",
     "POST /api/v1/billing/invoices/{id}/report-transfer/",
     "DELETE /api/v1/auth/invitations/{id}/",
+    "POST /api/v1/auth/invitations/{id}/resend/",
     "DELETE /api/v1/auth/sessions/{id}/",
     "DELETE /api/v1/auth/sites/{id}/sectors/{sector_id}/",
     "DELETE /api/v1/auth/users/{id}/",
