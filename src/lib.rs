@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod ids;
 pub mod money;
 pub mod period;
+pub mod replica;
 pub mod sealing;
 pub mod secrets;
 pub mod state;
