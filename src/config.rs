@@ -252,7 +252,9 @@ impl Config {
         if let Some(url) = &self.database_replica_url
             && (self.database_url.is_none() || sqlx::postgres::PgConnectOptions::from_str(url.expose_secret()).is_err())
         {
-            errors.push("DATABASE_REPLICA_URL: give a URL such as postgres://user:password@replica:5432/igny8, beside DATABASE_URL".to_owned());
+            errors.push(
+                "DATABASE_REPLICA_URL: give a URL such as postgres://user:password@replica:5432/igny8, beside DATABASE_URL".to_owned(),
+            );
         }
         self.check_mail(errors);
         if self.app_env == AppEnv::Production {

@@ -30,7 +30,7 @@ const REGISTER: &str = "/api/v1/auth/register/";
 const CONFIRM: &str = "/api/v1/billing/admin/confirm-bank-transfer/";
 /// Clients at once.
 const WORKERS: u64 = 6;
-/// From the kill of what died to the first answer "ready".
+/// From the kill of the server, or the end of Postgres's own recovery, to the first answer "ready".
 const SERVING_WITHIN: Duration = Duration::from_secs(3);
 /// How long a client keeps asking about one thing.
 const ASKING: Duration = Duration::from_secs(20);
@@ -258,25 +258,31 @@ async fn a_killed_server_loses_nothing_it_acknowledged_and_does_nothing_twice() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_postgres_loses_nothing_acknowledged_and_the_server_recovers_by_itself() {
     let mut stage = Stage::new("postgres-killed").await;
-    let (mut deeds, mut slowest) = (Vec::new(), Duration::ZERO);
+    let (mut deeds, mut slowest, mut slowest_postgres) = (Vec::new(), Duration::ZERO, Duration::ZERO);
 
     for round in 0..rounds() {
-        let took = Mutex::new(Duration::ZERO);
+        let took = Mutex::new((Duration::ZERO, Duration::ZERO));
         let done = stage.round(round, async |stage| {
             stage.cluster.kill();
             let killed = Instant::now();
             let (alive, _) = stage.program.client().get("/healthz", "").await.expect("the server lives on");
             assert_eq!(alive, 200);
             stage.cluster.start(&stage.folder);
-            stage.program.ready(&stage.program.client()).await;
-            *took.lock().expect("nobody panicked") = killed.elapsed();
+            let recovered = killed.elapsed();
+            let ready = stage.program.ready(&stage.program.client()).await;
+            *took.lock().expect("nobody panicked") = (recovered, ready);
         });
         deeds.extend(done.await);
-        slowest = slowest.max(took.into_inner().expect("nobody panicked"));
+        let (recovered, ready) = took.into_inner().expect("nobody panicked");
+        (slowest_postgres, slowest) = (slowest_postgres.max(recovered), slowest.max(ready));
         stage.assert_once(&deeds).await;
     }
 
-    println!("{} deeds, Postgres killed {} times, serving again after at most {slowest:?}", deeds.len(), rounds());
+    println!(
+        "{} deeds, Postgres killed {} times, recovered after at most {slowest_postgres:?}, serving at most {slowest:?} later",
+        deeds.len(),
+        rounds()
+    );
     assert!(slowest < SERVING_WITHIN, "{slowest:?}");
 }
 

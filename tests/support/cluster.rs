@@ -132,9 +132,7 @@ impl Cluster {
         let status = fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
         let mut lines = status.lines();
         let is_ours = lines.next().and_then(|pid| pid.trim().parse().ok()) == self.postgres.as_ref().map(Child::id);
-        is_ours
-            && lines.nth(6).is_some_and(|line| line.trim() == "ready")
-            && UnixStream::connect(self.socket.join(".s.PGSQL.5432")).is_ok()
+        is_ours && lines.nth(6).is_some_and(|line| line.trim() == "ready") && UnixStream::connect(self.socket.join(".s.PGSQL.5432")).is_ok()
     }
 
     fn log(&self) -> PathBuf {
