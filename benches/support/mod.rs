@@ -58,13 +58,22 @@ impl Client {
     }
 
     pub(crate) async fn debit(&mut self, token: &str) {
-        let body = br#"{"operation":"content_generation","quantity":100}"#;
-        let request = Request::post("/api/v1/billing/credits/deduct/").header("content-type", "application/json");
-        self.send(request, token, Bytes::from_static(body), 201).await;
+        self.post("deduct", token, br#"{"operation":"content_generation","quantity":100}"#).await;
+    }
+
+    pub(crate) async fn hold_and_capture(&mut self, token: &str) {
+        let placed = self.post("holds", token, br#"{"operation":"content_generation","quantity":100}"#).await;
+        let placed: serde_json::Value = serde_json::from_slice(&placed).unwrap();
+        self.post(&format!("holds/{}/capture", placed["data"]["hold"]["id"]), token, b"{}").await;
     }
 
     pub(crate) async fn get(&mut self, path: &str, token: &str) -> Bytes {
         self.send(Request::get(path), token, Bytes::new(), 200).await
+    }
+
+    async fn post(&mut self, route: &str, token: &str, body: &'static [u8]) -> Bytes {
+        let request = Request::post(format!("/api/v1/billing/credits/{route}/")).header("content-type", "application/json");
+        self.send(request, token, Bytes::from_static(body), 201).await
     }
 
     async fn send(&mut self, request: hyper::http::request::Builder, token: &str, body: Bytes, status: u16) -> Bytes {

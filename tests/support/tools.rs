@@ -11,6 +11,7 @@ use std::{
 static FETCHING: Mutex<()> = Mutex::new(());
 
 /// A program of a package, ready to be run. Fails with one sentence where it is neither installed nor to be had.
+#[expect(clippy::disallowed_methods, reason = "where the machine keeps its programs, not a setting of the application")]
 pub(crate) fn tool(name: &str, package: &str) -> Command {
     let installed = env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(name).is_file()));
     if installed {
@@ -32,6 +33,11 @@ pub(crate) fn tool(name: &str, package: &str) -> Command {
 fn fetch(package: &str, folder: &Path) {
     let unpacked = folder.with_extension(format!("new-{}", std::process::id()));
     fs::create_dir_all(&unpacked).expect("a folder below target");
+    let list = || Command::new("apt-get").args(["install", "--print-uris", "--yes", "--no-install-recommends", package]).output();
+    if !list().is_ok_and(|output| output.status.success()) {
+        // A fresh image has no lists; only root may fetch them.
+        let _ = Command::new("apt-get").arg("update").output();
+    }
     let listed = run(Command::new("apt-get").args(["install", "--print-uris", "--yes", "--no-install-recommends", package]), package);
     // 'http://…' poppler-utils_22.12.0-2_amd64.deb 191936 …
     let files = listed.lines().filter(|line| line.starts_with('\'')).filter_map(|line| line.split_whitespace().nth(1));
