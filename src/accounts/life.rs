@@ -14,9 +14,9 @@ use crate::{
     auth::{self, members::model::Deletion},
     clock::Timestamp,
     db::{self, MayCollide, StoreError},
-    ids::{AccountId, UserId},
+    ids::{AccountId, PlanId, UserId},
     period::days,
-    subscriptions::{self, store::Locked},
+    subscriptions::{self, model::Locked},
 };
 use chrono::TimeDelta;
 use serde_json::json;
@@ -72,11 +72,13 @@ pub struct Held {
     pub standing: Standing,
     /// How both stood when it was last recorded.
     pub recorded: Standing,
+    /// A smaller plan that has begun and is not recorded yet.
+    pub began: Option<PlanId>,
 }
 
 /// Locks a living account and its subscription, and says how they stand now.
 pub async fn hold_in(connection: &mut PgConnection, account: AccountId, grace: TimeDelta, now: Timestamp) -> Result<Held, AccountError> {
-    let row = store::lock_account(connection, account).await?.filter(|row| row.deleted_at.is_none()).ok_or(AccountError::NotFound)?;
+    let mut row = store::lock_account(connection, account).await?.filter(|row| row.deleted_at.is_none()).ok_or(AccountError::NotFound)?;
     let mut subscription = subscriptions::store::lock_subscription(connection, account).await?;
     let tenancy = if row.is_system { Tenancy::System } else { Tenancy::Customer };
     let recorded = Standing { account: row.status, subscription: subscription.as_ref().map(|locked| locked.subscription.status) };
@@ -84,7 +86,18 @@ pub async fn hold_in(connection: &mut PgConnection, account: AccountId, grace: T
     if let (Some(locked), Some(status)) = (&mut subscription, standing.subscription) {
         locked.subscription.status = status;
     }
-    Ok(Held { row, subscription, standing, recorded })
+    let began = match &mut subscription {
+        Some(locked) => begin_next_plan(locked, &mut row, now),
+        None => None,
+    };
+    Ok(Held { row, subscription, standing, recorded, began })
+}
+
+/// A smaller plan whose time has come is the account's, whether or not that is recorded. Gives it.
+fn begin_next_plan(locked: &mut Locked, row: &mut AccountRow, now: Timestamp) -> Option<PlanId> {
+    let next = locked.next.filter(|next| next.has_begun(now))?;
+    (locked.plan, locked.next, row.plan) = (next.plan, None, Some(next.plan));
+    Some(next.plan)
 }
 
 /// Moves an account by the one table of legal moves, and logs it. `from` is how it stands now.
@@ -285,10 +298,13 @@ async fn end_period(pool: &PgPool, account: AccountId, grace: TimeDelta, now: Ti
         held => held?,
     };
     let (Some(locked), Some(status)) = (&held.subscription, held.standing.subscription) else { return Ok(false) };
-    if held.recorded == held.standing {
+    if held.recorded == held.standing && held.began.is_none() {
         return Ok(false);
     }
     let origin = Origin::system();
+    if let Some(plan) = held.began {
+        begin_plan_in(&mut tx, account, plan, &origin, now).await?;
+    }
     let event = match held.standing.account {
         status if status == held.row.status => None,
         AccountStatus::Cancelled => Some((AccountEvent::Cancelled, Some("the last period ended"))),
@@ -302,6 +318,19 @@ async fn end_period(pool: &PgPool, account: AccountId, grace: TimeDelta, now: Ti
     subscriptions::store::mark_status(&mut tx, account, status, locked.subscription.cancel_at_period_end, now).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(true)
+}
+
+/// Records that an account goes on with the smaller plan that was asked for.
+async fn begin_plan_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    plan: PlanId,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    store::mark_plan(connection, account, plan, None, now).await?;
+    subscriptions::store::mark_next_plan_begun(connection, account, now).await?;
+    record_in(connection, account, "account.downgraded", json!({"plan": plan}), None, origin, now).await
 }
 
 async fn record_in(

@@ -2,7 +2,7 @@
 
 use super::{
     confirmation::{self, Confirmer, Order},
-    gifts, invoices, methods,
+    downgrades, gifts, invoices, methods,
     model::{AdminResult, Confirmation, Confirmed, ExternalPaymentId, Invoice, OtherAmount, Payee, Run, Transfer},
     payments, queue, reversals,
     service::{self, Terms},
@@ -37,6 +37,7 @@ pub fn paying() -> OpenApiRouter<AppState> {
         .merge(invoices::routes::paying())
         .merge(payments::routes::paying())
         .merge(methods::routes::paying())
+        .merge(downgrades::routes::deciding())
 }
 
 /// What the platform's billing admins do.
