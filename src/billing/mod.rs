@@ -23,3 +23,4 @@ pub mod routes;
 pub mod rules;
 pub mod service;
 pub mod store;
+pub mod timeline;

@@ -6,6 +6,7 @@ use super::{
     model::{AdminResult, Confirmation, Confirmed, ExternalPaymentId, Invoice, OtherAmount, Payee, Run, Transfer},
     payments, queue, reversals,
     service::{self, Terms},
+    timeline,
 };
 use crate::{
     accounts::{self, rules::AccountEvent},
@@ -38,6 +39,7 @@ pub fn paying() -> OpenApiRouter<AppState> {
         .merge(payments::routes::paying())
         .merge(methods::routes::paying())
         .merge(downgrades::routes::deciding())
+        .merge(timeline::routes::reading())
 }
 
 /// What the platform's billing admins do.

@@ -54,6 +54,16 @@ impl NextPlan {
     }
 }
 
+/// A smaller plan that is still to come, as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ComingPlan {
+    /// Its word.
+    #[schema(example = "starter")]
+    pub plan_slug: String,
+    /// From this instant on.
+    pub starts_at: DateTime<Utc>,
+}
+
 /// An account's subscription, as clients see it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Subscription {

@@ -1,7 +1,7 @@
 //! SQL of subscriptions and their periods.
 
 use super::{
-    model::{Locked, NextPlan, PeriodKind, PeriodRecord, Subscription, SubscriptionStatus},
+    model::{ComingPlan, Locked, NextPlan, PeriodKind, PeriodRecord, Subscription, SubscriptionStatus},
     rules::Stood,
 };
 use crate::{
@@ -110,6 +110,21 @@ pub async fn mark_status(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The smaller plan that is still to come at `now`.
+pub async fn find_coming_plan(executor: impl PgExecutor<'_>, account: AccountId, now: Timestamp) -> Result<Option<ComingPlan>, StoreError> {
+    let plan = sqlx::query_as!(
+        ComingPlan,
+        r#"
+        select p.slug as plan_slug, s.next_plan_at as "starts_at!"
+        from subscriptions s join plans p on p.plan_id = s.next_plan_id
+        where s.account_id = $1 and s.next_plan_at > $2
+        "#,
+        account.0,
+        now
+    );
+    Ok(plan.fetch_optional(executor).await?)
 }
 
 /// Records which smaller plan follows, or that none does.
