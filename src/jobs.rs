@@ -40,6 +40,7 @@ const JOBS: &[Job] = &[
     Job { name: "billing.invoice_renewals", run: |state, now| Box::pin(invoice_renewals(state, now)) },
     Job { name: "billing.remind", run: |state, now| Box::pin(remind(state, now)) },
     Job { name: "credits.expire_lots", run: |state, now| Box::pin(expire_lots(state, now)) },
+    Job { name: "credits.expire_holds", run: |state, now| Box::pin(expire_holds(state, now)) },
     Job { name: "credits.notify", run: |state, now| Box::pin(notify_of_credits(state, now)) },
     Job { name: "credits.seal", run: |state, now| Box::pin(seal_ledger(state, now)) },
     Job { name: "accounts.purge", run: |state, now| Box::pin(purge_accounts(state, now)) },
@@ -79,6 +80,10 @@ async fn remind(state: AppState, now: Timestamp) -> Result<(), String> {
 
 async fn expire_lots(state: AppState, now: Timestamp) -> Result<(), String> {
     credits::lots::service::expire_due(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
+}
+
+async fn expire_holds(state: AppState, now: Timestamp) -> Result<(), String> {
+    credits::holds::service::expire_due(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn notify_of_credits(state: AppState, now: Timestamp) -> Result<(), String> {

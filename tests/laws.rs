@@ -107,6 +107,11 @@ async fn i1_fires_when_a_balance_is_not_the_sum_of_its_ledger() {
             "update credit_balances set plan_credits = plan_credits + 1 where account_id = 29",
             "update credit_balances set plan_credits = plan_credits + 50, extra_credits = 0 where account_id = 29", // right in sum, wrong by pool
             "update account_money set balance = 7 where account_id = 29",
+            // A lot that the balance does not know of, one that it only believes in, and lots that are too few.
+            "insert into credit_lots (account_id, lot_seq, remaining, expires_at) values (29, 0, 0, null), (29, 2, 50, '2026-12-01Z')",
+            "update credit_balances set next_expiry_at = '2026-12-01Z' where account_id = 29",
+            "insert into credit_lots (account_id, lot_seq, remaining, expires_at) values (29, 0, 9, null), (29, 2, 40, '2026-12-01Z');
+             update credit_balances set next_expiry_at = '2026-12-01Z' where account_id = 29",
         ],
     )
     .await;
@@ -126,6 +131,7 @@ async fn i2_fires_when_the_ledger_has_a_gap_or_a_step_that_does_not_add_up() {
             "update account_money_entries set seq = 3 where account_id = 29 and seq = 2; update account_money set last_seq = 3",
             "update account_money_entries set balance_after = 94 where account_id = 29 and seq = 1",
             "update account_money set last_seq = 1 where account_id = 29",
+            "update credit_transactions set created_at = '2026-03-04T23:58:59.999999Z' where account_id = 29 and seq = 4",
         ],
     )
     .await;
@@ -140,9 +146,46 @@ async fn i3_fires_when_a_balance_is_or_was_negative() {
            alter table credit_transactions drop constraint credit_transactions_after_not_negative;
            insert into credit_transactions (account_id, seq, kind, plan_amount, extra_amount, plan_after, extra_after, description, actor, created_at)
            values (29, 6, 'adjustment', -991, 0, -1, 50, 'Too much', 'user:3', '2026-03-07Z');
-           update credit_balances set plan_credits = -1, last_seq = 6 where account_id = 29"],
+           update credit_balances set plan_credits = -1, last_seq = 6 where account_id = 29",
+           "insert into credit_transactions (account_id, seq, kind, plan_amount, extra_amount, plan_after, extra_after, description, actor, created_at)
+            values (29, 6, 'refund', 6, 0, 996, 50, 'back', 'system', '2026-03-07Z'), (29, 7, 'refund', 6, 0, 1002, 50, 'back', 'system', '2026-03-07Z');
+            insert into credit_refunds (account_id, refund_seq, deduction_seq, amount) values (29, 6, 5, 6), (29, 7, 5, 6);
+            update credit_balances set plan_credits = 1002, last_seq = 7 where account_id = 29"],
     )
     .await;
+}
+
+#[tokio::test]
+async fn i3_fires_when_what_is_held_is_not_there_or_is_not_the_open_holds_sum() {
+    assert_only(
+        Law::I3,
+        29,
+        &[
+            // Nobody holds it.
+            "update credit_balances set held = 1 where account_id = 29",
+            // It is held and not counted.
+            "insert into credit_holds (account_id, hold_seq, status, amount, operation, quantity, unit_cost, description, metadata, actor, created_at, expires_at)
+             values (29, 1, 'open', 10, 'clustering', 1, 10, 'A run', '{}', 'user:7', '2026-03-06Z', '2026-03-07Z')",
+            // It is more than there is.
+            "insert into credit_holds (account_id, hold_seq, status, amount, operation, quantity, unit_cost, description, metadata, actor, created_at, expires_at)
+             values (29, 1, 'open', 1041, 'idea_generation', 1041, 1, 'Ideas', '{}', 'user:7', '2026-03-06Z', '2026-03-07Z');
+             update credit_balances set held = 1041 where account_id = 29",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn i3_accepts_holds_up_to_the_last_credit_and_settled_ones_beside_them() {
+    let violations = violations_after(
+        "insert into credit_holds (account_id, hold_seq, status, amount, operation, quantity, unit_cost, description, metadata, actor, created_at, expires_at, settled_at)
+         values (29, 1, 'open', 1040, 'idea_generation', 1040, 1, 'Ideas', '{}', 'user:7', '2026-03-06Z', '2026-03-07Z', null),
+                (29, 2, 'released', 10, 'clustering', 1, 10, 'A run', '{}', 'user:7', '2026-03-06Z', '2026-03-07Z', '2026-03-06Z');
+         update credit_balances set held = 1040, next_hold_expiry_at = '2026-03-07Z' where account_id = 29",
+    )
+    .await;
+
+    assert_eq!(violations, []);
 }
 
 #[tokio::test]
@@ -297,6 +340,11 @@ async fn i10_fires_when_a_privileged_change_has_no_record_or_two() {
             "insert into audit_log (account_id, actor, action, target, at) values (29, 'user:3', 'transfer.confirmed', 'payment:200', '2026-03-05Z')",
             "insert into audit_log (account_id, actor, action, target, at) values (29, 'user:3', 'transfer.confirmed', 'payment:999', '2026-03-05Z')",
             "insert into audit_log (account_id, actor, action, target, at) values (29, 'user:3', 'transfer.reversed', 'payment:200', '2026-03-05Z')",
+            "insert into credit_transactions (account_id, seq, kind, plan_amount, extra_amount, plan_after, extra_after, description, actor, created_at)
+             values (29, 6, 'refund', 5, 0, 995, 50, 'back', 'user:3', '2026-03-07Z');
+             update credit_balances set plan_credits = 995, last_seq = 6 where account_id = 29",
+            "insert into audit_log (account_id, actor, action, target, after, at)
+             values (29, 'user:3', 'credits.adjusted', 'account:29', '{\"transaction\": 99}', '2026-03-07Z')",
         ],
     )
     .await;

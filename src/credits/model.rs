@@ -61,6 +61,8 @@ pub struct Pools {
     pub plan: Credits,
     /// Bought or granted; kept.
     pub extra: Credits,
+    /// What open holds reserve of both.
+    pub held: Credits,
     /// Number of the newest entry.
     pub last_seq: i64,
 }
@@ -148,7 +150,7 @@ pub fn has_nul(value: &Value) -> bool {
 }
 
 /// A spend that was asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spend {
     /// What was done.
     pub operation: Operation,
@@ -215,4 +217,17 @@ pub struct Balance {
     pub credits_per_month: Credits,
     /// When the period ends.
     pub resets_at: Option<DateTime<Utc>>,
+}
+
+/// What became of a grant that was taken back.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct TakenBack {
+    /// What was granted.
+    pub granted: Credits,
+    /// What was left of it and is gone.
+    pub taken_back: Credits,
+    /// What was spent of it and stays spent.
+    pub spent: Credits,
+    /// What had expired for the grant and is back.
+    pub given_back: Credits,
 }

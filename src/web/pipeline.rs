@@ -99,18 +99,18 @@ async fn pass_open(State((state, limit)): State<(AppState, Limit)>, request: Req
     let key = Key::address(client_address(request.extensions()));
     match count(&state, limit, 1, key, &request) {
         Ok(counted) => counted.tell(next.run(request).await),
-        Err(too_fast) => too_fast,
+        Err(too_fast) => *too_fast,
     }
 }
 
 async fn pass_signed_in(State((state, limit)): State<(AppState, Limit)>, request: Request, next: Next) -> Response {
     let (principal, request) = match authenticate(&state, limit, request).await {
         Ok(known) => known, // who are you?       401, 403
-        Err(stranger) => return stranger,
+        Err(stranger) => return *stranger,
     };
     let counted = match throttle(&state, limit, &principal, &request) {
         Ok(counted) => counted, // how fast?          429
-        Err(too_fast) => return too_fast,
+        Err(too_fast) => return *too_fast,
     };
     let answer = match witness(&state, &principal, &request).await {
         Err(problem) => problem.into_response(), // in whose account?
@@ -125,11 +125,11 @@ async fn pass_signed_in(State((state, limit)): State<(AppState, Limit)>, request
 async fn pass_tenant(State((state, limit)): State<(AppState, Limit)>, request: Request, next: Next) -> Response {
     let (principal, request) = match authenticate(&state, limit, request).await {
         Ok(known) => known, // who are you?       401, 403
-        Err(stranger) => return stranger,
+        Err(stranger) => return *stranger,
     };
     let counted = match throttle(&state, limit, &principal, &request) {
         Ok(counted) => counted, // how fast?          429
-        Err(too_fast) => return too_fast,
+        Err(too_fast) => return *too_fast,
     };
     let answer = match witness(&state, &principal, &request).await {
         Err(problem) => problem.into_response(), // in whose account?
@@ -150,11 +150,11 @@ async fn pass_till(State((state, limit)): State<(AppState, Limit)>, mut request:
             request.extensions_mut().insert(known);
             counted.tell(next.run(request).await)
         }
-        Err(too_fast) => too_fast,
+        Err(too_fast) => *too_fast,
     }
 }
 
-async fn authenticate(state: &AppState, limit: Limit, request: Request) -> Result<(Arc<Principal>, Request), Response> {
+async fn authenticate(state: &AppState, limit: Limit, request: Request) -> Result<(Arc<Principal>, Request), Box<Response>> {
     let (mut parts, body) = request.into_parts();
     match identify(state, &parts).await {
         Ok(principal) => {
@@ -168,12 +168,12 @@ async fn authenticate(state: &AppState, limit: Limit, request: Request) -> Resul
             let verdict = state.throttle.check(scope, 1, Key::address(client_address(&parts.extensions)));
             let now = request_time(&parts.extensions);
             let refused = if verdict.retry_after.is_some() { too_fast(scope, &verdict, now) } else { problem };
-            Err(Counted { scope, verdict, now }.tell(refused.into_response()))
+            Err(Box::new(Counted { scope, verdict, now }.tell(refused.into_response())))
         }
     }
 }
 
-fn throttle(state: &AppState, limit: Limit, principal: &Principal, request: &Request) -> Result<Counted, Response> {
+fn throttle(state: &AppState, limit: Limit, principal: &Principal, request: &Request) -> Result<Counted, Box<Response>> {
     let key =
         principal.counted_account().map_or_else(|| Key::address(client_address(request.extensions())), |account| Key::Account(account.0));
     let factor = principal.account().and_then(|account| account.plan.as_ref()).map_or(1, |plan| plan.throttle_factor);
@@ -213,7 +213,7 @@ fn admit_sites(principal: &Principal, request: &Request) -> Result<(), Problem> 
     }
 }
 
-fn count(state: &AppState, limit: Limit, factor: i32, key: Key, request: &Request) -> Result<Counted, Response> {
+fn count(state: &AppState, limit: Limit, factor: i32, key: Key, request: &Request) -> Result<Counted, Box<Response>> {
     let scope = limit.scope(request.method());
     let now = request_time(request.extensions());
     let counted = Counted { scope, verdict: state.throttle.check(scope, factor, key), now };
@@ -221,7 +221,7 @@ fn count(state: &AppState, limit: Limit, factor: i32, key: Key, request: &Reques
         return Ok(counted);
     }
     let refused = too_fast(scope, &counted.verdict, now).into_response();
-    Err(counted.tell(refused))
+    Err(Box::new(counted.tell(refused)))
 }
 
 /// A request that was counted against a limit.

@@ -130,7 +130,8 @@ async fn an_edit_of_a_plan_is_a_new_version_and_who_has_the_plan_keeps_his_terms
     let renewal = story.invoice().await;
     let named = story.pay("BT-2", "89.00", json!({"plan_slug": "starter"})).await.expect(200);
     let ben = story.app.register("ben@example.com").await;
-    let of_ben = story.app.post("/api/v1/account/upgrade/").bearer(&ben.access).json(json!({"plan_slug": "starter"})).send().await.expect(201);
+    let of_ben =
+        story.app.post("/api/v1/account/upgrade/").bearer(&ben.access).json(json!({"plan_slug": "starter"})).send().await.expect(201);
 
     assert_eq!((&before, &before["max_sites"]), (&after, &json!(1)), "nothing of his changes, the plan's id included");
     assert_eq!((&on_offer["id"], &on_offer["price"], &on_offer["max_sites"]), (&before["id"], &json!("99.00"), &json!(7)));
@@ -170,7 +171,10 @@ async fn a_smaller_plan_begins_at_the_end_of_what_is_paid_to_the_microsecond_bef
     let after = story.plan().await;
     let recorded = (story.round().await.0, story.round().await.0);
 
-    assert_eq!((&asked["takes_effect_at"], &asked["plan"]["slug"], &asked["dry_run"]), (&json!("2026-03-31T00:00:00Z"), &json!("starter"), &json!(false)));
+    assert_eq!(
+        (&asked["takes_effect_at"], &asked["plan"]["slug"], &asked["dry_run"]),
+        (&json!("2026-03-31T00:00:00Z"), &json!("starter"), &json!(false))
+    );
     assert_eq!(asked, again);
     assert_eq!(story.app.count("select count(*) from audit_log where action = 'subscription.downgrade_asked'").await, 1);
     assert_eq!((before.as_str(), after.as_str(), recorded), ("growth", "starter", (1, 0)));
@@ -267,7 +271,8 @@ async fn a_preview_tells_what_exceeds_the_smaller_plan_and_writes_nothing() {
 async fn the_newest_sites_beyond_the_plan_are_frozen_readable_and_thaw_with_a_larger_one() {
     let story = Story::paid("growth", "139.00").await;
     let sites = [story.site("One").await, story.site("Two").await, story.site("Three").await];
-    let key = story.post(&format!("auth/sites/{}/api-key/", sites[2]), json!({})).await.expect(201).data()["key"].as_str().unwrap().to_owned();
+    let key =
+        story.post(&format!("auth/sites/{}/api-key/", sites[2]), json!({})).await.expect(201).data()["key"].as_str().unwrap().to_owned();
     story.downgrade("starter").await.expect(200);
     let by_key = async |method: Method, path: &str| {
         let call = story.app.request(method.clone(), &format!("/api/v1/{path}")).header("x-api-key", &key);
@@ -311,7 +316,10 @@ async fn a_renewal_is_invoiced_seven_days_before_the_end_once_by_two_instances_a
 
     let invoice = story.invoice().await;
     assert_eq!((early, at_once, later), (0, 1, 0));
-    assert_eq!((&invoice["purpose"], &invoice["amount"], &invoice["due_at"]), (&json!("renewal"), &json!("89.00"), &json!("2026-03-31T00:00:00Z")));
+    assert_eq!(
+        (&invoice["purpose"], &invoice["amount"], &invoice["due_at"]),
+        (&json!("renewal"), &json!("89.00"), &json!("2026-03-31T00:00:00Z"))
+    );
     assert_eq!(story.app.count("select count(*) from mail_outbox where kind = 'renewal_invoiced'").await, 1);
     let paid = story.pay("BT-2", "89.00", json!({})).await.expect(200);
     assert_eq!(paid.data()["subscription"]["current_period_start"], "2026-03-31T00:00:00Z");
@@ -378,7 +386,11 @@ async fn after_ten_days_of_downtime_everything_is_done_once_and_nothing_stale_is
     let third = story.round().await;
 
     assert_eq!((first, second, third), ((2, 0, 1), (0, 0, 0), (0, 0, 0)));
-    assert_eq!(late, ["Starter is over"], "neither the three days nor the last one are told of any more, nor Ben's trial after three weeks");
+    assert_eq!(
+        late,
+        ["Starter is over"],
+        "neither the three days nor the last one are told of any more, nor Ben's trial after three weeks"
+    );
     let status = sqlx::query_scalar::<_, String>("select status from accounts where account_id = $1").bind(ben.account_id);
     assert_eq!(status.fetch_one(story.app.pool()).await.unwrap(), "suspended");
     story.app.verify().await;
@@ -419,7 +431,14 @@ async fn every_period_is_explained_by_its_payment_its_invoice_and_its_rule() {
     story.app.advance(DAY);
     story.by_staff(Method::POST, "transfers/BT-3/reverse/", json!({"reason": "recalled"})).await.expect(200);
     story.app.advance(DAY);
-    story.by_staff(Method::POST, &format!("accounts/{}/plan/", story.ana.account_id), json!({"plan_slug": "enterprise", "reason": "a friend"})).await.expect(200);
+    story
+        .by_staff(
+            Method::POST,
+            &format!("accounts/{}/plan/", story.ana.account_id),
+            json!({"plan_slug": "enterprise", "reason": "a friend"}),
+        )
+        .await
+        .expect(200);
     story.app.advance(DAY);
     story.post("account/cancel/", json!({})).await.expect(200);
 
@@ -433,7 +452,10 @@ async fn every_period_is_explained_by_its_payment_its_invoice_and_its_rule() {
     assert_eq!(rules(&all), ["by_hand cancelled", "B2 reversal", "B3 length", "B2 length", "B1 replaced"]);
     assert_eq!((rules(&page), &page["count"]), (vec!["B3 length".to_owned(), "B2 length".to_owned()], &json!(5)));
     let renewal = &all["results"][2];
-    assert_eq!((&renewal["starts_at"], &renewal["ends_at"], &renewal["lapse"]), (&json!("2026-04-05T00:00:00Z"), &json!("2026-05-05T00:00:00Z"), &Value::Null));
+    assert_eq!(
+        (&renewal["starts_at"], &renewal["ends_at"], &renewal["lapse"]),
+        (&json!("2026-04-05T00:00:00Z"), &json!("2026-05-05T00:00:00Z"), &Value::Null)
+    );
     assert_eq!(renewal["starts_because"], "Payment BT-2 was confirmed at 2026-03-16T00:00:00Z; the period joins the one before (B3).");
     assert_eq!(renewal["ends_because"], "30 days of 86,400 seconds after its start.");
     assert_eq!(renewal["paid_by"]["external_payment_id"], "BT-2");

@@ -5,7 +5,10 @@ use crate::{
     accounts,
     billing::{
         model::Invoice,
-        paper::{self, model::Seller},
+        paper::{
+            self,
+            model::{Buyer, Seller},
+        },
         routes::ReasonBody,
         store,
     },
@@ -53,8 +56,9 @@ async fn invoice(State(state): State<AppState>, Admin(member): Admin, Path(id): 
 async fn download(State(state): State<AppState>, Admin(member): Admin, Path(id): Path<i64>) -> Outcome<Answer> {
     let account = member.account.id;
     let invoice = store::find_invoice(&state.pool, account, InvoiceId(id)).await?.ok_or_else(Problem::not_found)?;
-    let buyer = accounts::store::find_details(&state.pool, account).await?.ok_or_else(Problem::not_found)?;
-    let paper = paper::rules::paper(&invoice, &buyer.details, &seller(&state));
+    let details = accounts::store::find_details(&state.pool, account).await?.ok_or_else(Problem::not_found)?.details;
+    let buyer = Buyer { name: details.name, address: details.billing_address, email: details.billing_email };
+    let paper = paper::rules::paper(&invoice, &buyer, &seller(&state));
     // Fonts are cut to the letters used, which takes a while: not on a thread that others wait for.
     let drawn = tokio::task::spawn_blocking(move || paper::pdf::draw(&paper)).await;
     match drawn.map_err(|error| error.to_string()).and_then(|drawn| drawn.map_err(|error| error.to_string())) {

@@ -54,6 +54,7 @@ request_body! { Refused:
         /// Its name, in all countries.
         name: Option<Text<100>>,
         /// Where the money goes: bank_name, account_title, account_number, iban, swift …, each a text.
+        #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
         details: Option<Metadata>,
         /// What the customer is to do.
         instructions: Option<Text<1000>>,

@@ -1,6 +1,7 @@
 //! What stands on a paper.
 
 use crate::clock::Timestamp;
+use serde_json::Value;
 
 /// Who sells: from the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,17 @@ pub struct Seller {
     pub address: Vec<String>,
     /// Its tax number, where it has one.
     pub tax_id: Option<String>,
+}
+
+/// Who buys: as the account stands now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buyer {
+    /// Its name.
+    pub name: String,
+    /// Its billing address, as the customer wrote it.
+    pub address: Value,
+    /// Where its invoices go.
+    pub email: Option<String>,
 }
 
 /// What is stamped on a paper.

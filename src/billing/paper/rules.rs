@@ -1,8 +1,7 @@
 //! What stands on a paper. No I/O.
 
-use super::model::{Paper, Seller, Stamp};
+use super::model::{Buyer, Paper, Seller, Stamp};
 use crate::{
-    accounts::store::Details,
     billing::model::{Invoice, InvoiceStatus},
     clock::Timestamp,
 };
@@ -23,7 +22,7 @@ const ADDRESS_ORDER: [&str; 12] =
 const BANK_ORDER: [&str; 8] = ["bank_name", "account_title", "account_number", "sort_code", "routing_number", "iban", "swift", "branch"];
 
 /// Puts a paper together: a receipt once the invoice is paid.
-pub fn paper(invoice: &Invoice, buyer: &Details, seller: &Seller) -> Paper {
+pub fn paper(invoice: &Invoice, buyer: &Buyer, seller: &Seller) -> Paper {
     let amount = |money: &crate::money::Money| format!("{money} {}", invoice.currency);
     let is_open = invoice.status == InvoiceStatus::Open;
     let mut facts = vec![
@@ -73,9 +72,9 @@ fn seller_lines(seller: &Seller) -> Vec<String> {
     lines.flat_map(|line| wrapped(&line).into_iter().take(MEMBER_LINES_MAX)).take(ADDRESS_LINES_MAX).collect()
 }
 
-fn buyer_lines(buyer: &Details) -> Vec<String> {
-    let address = in_order(&buyer.billing_address, &ADDRESS_ORDER).into_iter().map(|(_, text)| text);
-    let lines = std::iter::once(buyer.name.clone()).chain(address).chain(buyer.billing_email.clone());
+fn buyer_lines(buyer: &Buyer) -> Vec<String> {
+    let address = in_order(&buyer.address, &ADDRESS_ORDER).into_iter().map(|(_, text)| text);
+    let lines = std::iter::once(buyer.name.clone()).chain(address).chain(buyer.email.clone());
     lines.flat_map(|line| wrapped(&line).into_iter().take(MEMBER_LINES_MAX)).take(ADDRESS_LINES_MAX).collect()
 }
 

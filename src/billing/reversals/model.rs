@@ -3,7 +3,7 @@
 use crate::{
     accounts::model::AccountStatus,
     billing::model::{Invoice, Payment},
-    credits::service::TakenBack,
+    credits::model::TakenBack,
     ids::AccountId,
     subscriptions::model::Subscription,
 };

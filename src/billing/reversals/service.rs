@@ -16,10 +16,7 @@ use crate::{
         store,
     },
     clock::Timestamp,
-    credits::{
-        self,
-        service::{TakenBack, TimeLeft},
-    },
+    credits::{self, model::TakenBack, service::TimeLeft},
     db::{self, StoreError},
     ids::AccountId,
     money::Credits,

@@ -11,7 +11,7 @@ pub const DAYS_MAX: i64 = 366;
 const DAYS_DEFAULT: i64 = 30;
 /// Credits that last longer than this are said to last for ever.
 const FORESEEN_DAYS_MAX: i64 = 3_653;
-/// Entries of one account follow time, but for requests that arrived together: by less than this.
+/// Entries of one account follow time, but for requests that arrived together: by less than this. `igny8 verify` asks it (I2).
 pub const DISORDER_MAX: TimeDelta = TimeDelta::seconds(60);
 
 /// Why a stretch of days can't be shown.

@@ -17,6 +17,7 @@ pub async fn list_lots(executor: impl PgExecutor<'_>, account: AccountId) -> Res
 }
 
 /// Puts the lots in the place of those that are there, and tells the balance which one ends first. The balance must be locked.
+#[allow(clippy::as_conversions, reason = "sqlx's own way to name the type of an array with nulls")]
 pub async fn replace_lots(connection: &mut PgConnection, account: AccountId, lots: &[Lot]) -> Result<(), StoreError> {
     let seqs = lots.iter().map(|lot| lot.seq).collect::<Vec<_>>();
     let remaining = lots.iter().map(|lot| lot.remaining.get()).collect::<Vec<_>>();

@@ -47,6 +47,15 @@ async fn balances_unlike_ledger(connection: &mut PgConnection) -> Result<Vec<Fin
                 select account_id, sum(plan_amount) as plan_sum, sum(extra_amount) as extra_sum from credit_transactions group by account_id
             ) t on t.account_id = b.account_id
             where coalesce(b.plan_credits, 0) <> coalesce(t.plan_sum, 0) or coalesce(b.extra_credits, 0) <> coalesce(t.extra_sum, 0)
+               or b.account_id is null
+            union all
+            -- Lots lag behind what is spent, and never behind what is there; the balance knows which ends first.
+            select b.account_id, format('lots of %s credits for an extra pool of %s; the first ends %s, and the balance says %s', l.lots_sum, b.extra_credits,
+                                        coalesce(l.first_end::text, 'never'), coalesce(b.next_expiry_at::text, 'never'))
+            from credit_balances b
+            left join (select account_id, sum(remaining) as lots_sum, min(expires_at) as first_end from credit_lots group by account_id) l
+                on l.account_id = b.account_id
+            where l.lots_sum < b.extra_credits or l.first_end is distinct from b.next_expiry_at
             union all
             select coalesce(m.account_id, e.account_id), format('money %s in the balance, %s in the ledger', coalesce(m.balance, 0), coalesce(e.sum, 0))
             from account_money m
@@ -78,6 +87,11 @@ async fn broken_sequences(connection: &mut PgConnection) -> Result<Vec<Finding>,
                 from credit_transactions
             ) a
             where plan_after <> plan_before + plan_amount or extra_after <> extra_before + extra_amount
+            union all
+            -- The past is found by the sequence, which therefore follows time, but for `credits::history::rules::DISORDER_MAX`.
+            select account_id, seq, format('row %s was made at %s, and the row before at %s', seq, created_at, made_before)
+            from (select account_id, seq, created_at, lag(created_at) over (partition by account_id order by seq) as made_before from credit_transactions) m
+            where created_at < made_before - interval '60 seconds'
             union all
             select b.account_id, b.last_seq, format('the balance row is at %s, the ledger at %s', b.last_seq, coalesce(max(t.seq), 0))
             from credit_balances b
@@ -119,9 +133,21 @@ async fn negative_balances(connection: &mut PgConnection) -> Result<Vec<Finding>
             from credit_transactions
             where plan_after < 0 or extra_after < 0
             union all
+            select b.account_id, format('%s are held of plan %s, extra %s, and %s by the open holds', b.held, plan_credits, extra_credits, coalesce(h.held, 0))
+            from credit_balances b
+            left join (select account_id, sum(amount) as held from credit_holds where status = 'open' group by account_id) h on h.account_id = b.account_id
+            where b.held <> coalesce(h.held, 0) or b.held > plan_credits + extra_credits
+            union all
             select account_id, format('its money is %s', balance) from account_money where balance < 0
             union all
             select account_id, format('after row %s its money was %s', seq, balance_after) from account_money_entries where balance_after < 0
+            union all
+            -- What is left of a deduction that was given back.
+            select t.account_id, format('of row %s, which took %s, %s were given back', t.seq, -t.amount, sum(r.amount))
+            from credit_refunds r
+            join credit_transactions t on t.account_id = r.account_id and t.seq = r.deduction_seq
+            group by t.account_id, t.seq, t.amount
+            having t.amount + sum(r.amount) > 0
         ) negative
         order by account_id
         limit $1
@@ -350,6 +376,19 @@ async fn changes_without_record(connection: &mut PgConnection) -> Result<Vec<Fin
             left join audit_log l on l.account_id = p.account_id and l.action = 'transfer.reversed' and l.target = 'payment:' || p.payment_id
             group by p.account_id, p.payment_id, p.status
             having count(l.audit_id) <> (case when p.status = 'reversed' then 1 else 0 end)
+            union all
+            select t.account_id, format('%s audit rows tell of row %s, a %s by staff', count(l.audit_id), t.seq, t.kind)
+            from credit_transactions t
+            left join audit_log l on l.account_id = t.account_id and l.action in ('credits.purchased', 'credits.refunded')
+                                  and l.after ->> 'transaction' = t.seq::text
+            where t.kind in ('purchase', 'refund') and t.actor like 'user:%'
+            group by t.account_id, t.seq, t.kind
+            having count(l.audit_id) <> 1
+            union all
+            select l.account_id, format('audit row %s tells of row %s, which is not there', l.audit_id, l.after ->> 'transaction')
+            from audit_log l
+            left join credit_transactions t on t.account_id = l.account_id and t.seq = (l.after ->> 'transaction')::bigint
+            where l.action in ('credits.adjusted', 'credits.purchased', 'credits.refunded') and t.seq is null
         ) unrecorded
         order by account_id
         limit $1

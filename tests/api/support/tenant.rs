@@ -1,4 +1,4 @@
-//! A whole tenant: one user, two sites of which one is deleted, a key, an open invoice, a report of its payment, an open invitation. And its numbers in a path's slots.
+//! A whole tenant: one user, two sites of which one is deleted, a key, an open invoice, a report of its payment, an open invitation, an open hold. And its numbers in a path's slots.
 
 use super::{Session, TestApp};
 use axum::http::Method;
@@ -28,6 +28,8 @@ pub(crate) struct Tenant {
     pub(crate) payment: (i64, String),
     /// An open invitation.
     pub(crate) invitation: i64,
+    /// An open hold, of a number that no other tenant's has.
+    pub(crate) hold: i64,
 }
 
 impl Tenant {
@@ -56,6 +58,17 @@ impl Tenant {
         let invitation = mine(Method::POST, "auth/invitations/").json(guest).send().await.expect(201);
         let (user, site_id) = (session.user_id, sites[0]);
         app.run(format!("insert into site_access (account_id, site_id, user_id, granted_at) select {account}, {site_id}, {user}, created_at from accounts where account_id = {account}")).await;
+        // By hand: numbers count within the account, so that every tenant's first would be the same.
+        let hold = account * 1_000;
+        app.run(format!(
+            "insert into credit_holds (account_id, hold_seq, status, amount, operation, quantity, unit_cost, description, metadata, actor, created_at, expires_at)
+             select account_id, {hold}, 'open', 10, 'clustering', 1, 10, 'A run', '{{}}', 'user:{}', created_at, created_at + interval '15 minutes'
+             from accounts where account_id = {account};
+             update credit_balances set held = 10, next_hold_expiry_at = (select expires_at from credit_holds where account_id = {account})
+             where account_id = {account}",
+            session.user_id
+        ))
+        .await;
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         Tenant {
             session_id: app.text(format!("select session_id::text from sessions where user_id = {user}")).await,
@@ -67,6 +80,7 @@ impl Tenant {
             payment: (payment.data()["id"].as_i64().expect("a number"), reference),
             invitation: invitation.data()["id"].as_i64().expect("a number"),
             sites,
+            hold,
             session,
         }
     }
@@ -80,6 +94,7 @@ impl Tenant {
             "transfers" => vec![self.payment.1.clone()],
             // Its first entry. Numbers count within the account: every other one has this, too.
             "transactions" => vec!["1".to_owned()],
+            "holds" => vec![self.hold.to_string()],
             "invitations" => vec![self.invitation.to_string()],
             "users" => vec![self.session.user_id.to_string()],
             "sessions" => vec![self.session_id.clone()],
