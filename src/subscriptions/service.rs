@@ -180,8 +180,9 @@ async fn put_back_in(
     store::put_subscription(connection, account, &state, now).await.map(drop)
 }
 
-/// Ends an account's time for good, now.
+/// Ends an account's time for good, now; a smaller plan that was to come never does.
 pub async fn cancel_in(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
     store::close_periods(connection, account, now).await?;
+    store::mark_next_plan(connection, account, None, now).await?;
     store::mark_status(connection, account, SubscriptionStatus::Canceled, false, now).await
 }

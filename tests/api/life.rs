@@ -99,7 +99,7 @@ async fn the_whole_life_of_an_account_from_trial_to_purge() {
     story.post("account/cancel/", json!({"at_period_end": true})).await.expect(200);
     story.live(32).await;
     assert_eq!(story.now().await, "cancelled canceled starter 2027-11-29");
-    story.live(30).await;
+    story.live(61).await;
     story.pay("BT-7", "89.00", json!({"plan_slug": "starter"})).await.expect(200);
     story.live(5).await;
     story.post("account/cancel/", json!({})).await.expect(200);

@@ -10,6 +10,7 @@ use igny8::{
     period::days,
 };
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -464,43 +465,66 @@ async fn every_period_is_explained_by_its_payment_its_invoice_and_its_rule() {
     story.app.verify().await;
 }
 
-#[tokio::test]
-async fn a_database_in_any_time_zone_keeps_identical_instants_across_a_change_of_summer_time() {
-    let mut stories = Vec::new();
-    // New York's clocks change on 2026-03-08, and back on 2026-11-01.
-    for zone in ["UTC", "Asia/Karachi", "America/New_York"] {
-        let database = crate::support::TestDatabase::new().await;
-        let plain = sqlx::PgPool::connect(database.url()).await.unwrap();
-        let statement = format!("do $$ begin execute format('alter database %I set timezone = %L', current_database(), '{zone}'); end $$");
-        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&plain).await.unwrap();
-        plain.close().await;
-        let plain = sqlx::PgPool::connect(database.url()).await.unwrap();
-        let shown = sqlx::query_scalar::<_, String>("show timezone").fetch_one(&plain).await.unwrap();
-        assert_eq!(shown, zone, "whoever connects by himself lives there");
-        let url = database.url().to_owned();
-        let app = TestApp::connected(database, url, |config| config.throttle_disabled = true).await;
-        let ana = app.register("ana@example.com").await;
-        app.operator().await;
-        let story = Story { app, ana };
-        for (reference, wait) in [("BT-1", 5), ("BT-2", 20), ("BT-3", 20), ("BT-4", 220)] {
-            story.app.advance(DAY * wait);
-            story.round().await;
-            story.pay(reference, "89.00", json!({"plan_slug": "starter"})).await.expect(200);
-        }
-        let query = "select array_agg(extract(epoch from starts_at)::text || ' ' || extract(epoch from ends_at)::text order by period_seq) from subscription_periods where account_id = $1";
-        let edges: Vec<String> = sqlx::query_scalar(query).bind(story.ana.account_id).fetch_one(&plain).await.unwrap();
-        let overlap = sqlx::query(
-            "insert into subscription_periods (account_id, period_seq, plan_id, kind, price, credits, starts_at, ends_at, planned_ends_at, created_at)
-             select account_id, 99, plan_id, 'manual', 0, 0, ends_at - interval '1 microsecond', ends_at, ends_at, created_at
-             from subscription_periods where account_id = $1 and period_seq = 5",
-        );
-        let refused = overlap.bind(story.ana.account_id).execute(&plain).await.unwrap_err();
-        assert_eq!(refused.as_database_error().unwrap().code().unwrap(), "23P01", "B4, whatever the session's zone");
-        plain.close().await;
-        story.app.verify().await;
-        stories.push(edges);
-    }
+/// Where each period of a story begins and ends, in seconds since 1970, and the same story in a database of a zone.
+const EDGES: [(i64, i64); 5] = [
+    (1_772_323_200, 1_772_755_200),
+    (1_772_755_200, 1_775_347_200),
+    (1_775_347_200, 1_777_939_200),
+    (1_777_939_200, 1_780_531_200),
+    (1_795_219_200, 1_797_811_200),
+];
 
-    assert_eq!(stories[0].len(), 5);
-    assert!(stories.iter().all(|edges| *edges == stories[0]), "{stories:?}");
+/// A trial, a payment, two renewals, a lapse and a return, across both changes of New York's clocks (2026-03-08, 2026-11-01).
+async fn edges_in(zone: &'static str) -> Vec<(i64, i64)> {
+    let database = crate::support::TestDatabase::new().await;
+    let mut by_hand = sqlx::PgConnection::connect(database.url()).await.unwrap();
+    let statement = format!("do $$ begin execute format('alter database %I set timezone = %L', current_database(), '{zone}'); end $$");
+    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut by_hand).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("set time zone '{zone}'"))).execute(&mut by_hand).await.unwrap();
+    let url = database.url().to_owned();
+    let app = TestApp::connected(database, url, |config| config.throttle_disabled = true).await;
+    let ana = app.register("ana@example.com").await;
+    app.operator().await;
+    let story = Story { app, ana };
+    for (reference, wait) in [("BT-1", 5), ("BT-2", 20), ("BT-3", 20), ("BT-4", 220)] {
+        story.app.advance(DAY * wait);
+        story.round().await;
+        story.pay(reference, "89.00", json!({"plan_slug": "starter"})).await.expect(200);
+    }
+    story.app.verify().await;
+    let overlap = sqlx::query(
+        "insert into subscription_periods (account_id, period_seq, plan_id, kind, price, credits, starts_at, ends_at, planned_ends_at, created_at)
+         select account_id, 99, plan_id, 'manual', 0, 0, ends_at - interval '1 microsecond', ends_at, ends_at, created_at
+         from subscription_periods where account_id = $1 and period_seq = 5",
+    );
+    let refused = overlap.bind(story.ana.account_id).execute(&mut by_hand).await.unwrap_err();
+    assert_eq!(refused.as_database_error().unwrap().code().unwrap(), "23P01", "B4, whatever the session's zone");
+    let query = "select extract(epoch from starts_at)::bigint, extract(epoch from ends_at)::bigint from subscription_periods where account_id = $1 order by period_seq";
+    sqlx::query_as(query).bind(story.ana.account_id).fetch_all(&mut by_hand).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_database_in_any_time_zone_keeps_the_same_instants() {
+    for zone in ["UTC", "Asia/Karachi", "America/New_York"] {
+        assert_eq!(edges_in(zone).await, EDGES, "{zone}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_in_any_time_zone_reckons_the_same_instants() {
+    for zone in ["Asia/Karachi", "America/New_York"] {
+        // This very program again, in another zone, telling the same story.
+        let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
+        child.env("TZ", zone).args(["--exact", "subscriptions::the_dates_of_a_story_are_these_to_the_second"]);
+
+        let done = child.output().await.unwrap();
+
+        let told = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success() && told.contains("1 passed"), "{zone}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn the_dates_of_a_story_are_these_to_the_second() {
+    assert_eq!(edges_in("UTC").await, EDGES);
 }
