@@ -23,8 +23,8 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use std::pin::Pin;
 
-/// How many accounts one round of the scheduler looks at.
-const DUE_BATCH: i64 = 500;
+/// How many accounts the scheduler looks up at once.
+const DUE_BATCH: u8 = 250;
 
 /// Why an account can't be changed so.
 #[derive(Debug, thiserror::Error)]
@@ -282,21 +282,33 @@ pub async fn purge_deleted(pool: &PgPool, goes_with: GoesWithAccount, now: Times
 }
 
 /// Records what the calendar has decided (B5): trials and grace times that are over, cancellations that are due. Each account
-/// in its own transaction, judged again under its lock, so that several instances do each thing once. Gives how many changed.
+/// in its own transaction, claimed without waiting and judged again under its lock, so that several instances do each thing once;
+/// one that fails keeps no other from its turn. Gives how many changed.
 pub async fn end_periods(pool: &PgPool, grace: TimeDelta, now: Timestamp) -> Result<usize, AccountError> {
     let mut changed = 0;
-    for account in store::list_due(pool, now - grace, DUE_BATCH, now).await? {
-        changed += usize::from(db::retried(|| end_period(pool, account, grace, now)).await?);
+    loop {
+        let due = store::list_due(pool, now - grace, i64::from(DUE_BATCH), now).await?;
+        let (mut changed_now, is_last) = (0, due.len() < usize::from(DUE_BATCH));
+        for account in due {
+            match db::retried(|| end_period(pool, account, grace, now)).await {
+                Ok(has_changed) => changed_now += usize::from(has_changed),
+                Err(error) => tracing::error!(account = account.0, %error, "a period was not ended; it is tried again"),
+            }
+        }
+        changed += changed_now;
+        // Where nothing changed, what is left is somebody else's now, and the next round's.
+        if is_last || changed_now == 0 {
+            return Ok(changed);
+        }
     }
-    Ok(changed)
 }
 
 async fn end_period(pool: &PgPool, account: AccountId, grace: TimeDelta, now: Timestamp) -> Result<bool, AccountError> {
     let mut tx = db::begin(pool).await?;
-    let held = match hold_in(&mut tx, account, grace, now).await {
-        Err(AccountError::NotFound) => return Ok(false),
-        held => held?,
-    };
+    if !store::claim_account(&mut tx, account).await? {
+        return Ok(false);
+    }
+    let held = hold_in(&mut tx, account, grace, now).await?;
     let (Some(locked), Some(status)) = (&held.subscription, held.standing.subscription) else { return Ok(false) };
     if held.recorded == held.standing && held.began.is_none() {
         return Ok(false);

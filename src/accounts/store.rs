@@ -52,6 +52,16 @@ pub async fn lock_account(connection: &mut PgConnection, account: AccountId) -> 
     Ok(row)
 }
 
+/// Claims an account for this transaction. False where somebody else has it now: he does what is to be done, or the next
+/// round does.
+pub async fn claim_account(connection: &mut PgConnection, account: AccountId) -> Result<bool, StoreError> {
+    let row = sqlx::query_scalar!(
+        r#"select true as "claimed!" from accounts where account_id = $1 and deleted_at is null for no key update skip locked"#,
+        account.0
+    );
+    Ok(row.fetch_optional(connection).await?.is_some())
+}
+
 /// The number of a living account with that slug.
 pub async fn find_by_slug(executor: impl PgExecutor<'_>, slug: &str) -> Result<Option<AccountId>, StoreError> {
     let id = sqlx::query_scalar!(r#"select account_id as "id: AccountId" from accounts where slug = $1 and deleted_at is null"#, slug)

@@ -398,6 +398,44 @@ async fn after_ten_days_of_downtime_everything_is_done_once_and_nothing_stale_is
 }
 
 #[tokio::test]
+async fn the_scheduler_passes_over_an_account_that_somebody_holds_and_does_the_others_at_once() {
+    let story = Story::paid("starter", "89.00").await;
+    for name in ["ben", "cleo", "dana"] {
+        story.app.register(&format!("{name}@example.com")).await;
+    }
+    story.app.advance(DAY * 24);
+    let mut somebody = sqlx::PgConnection::connect_with(&story.app.pool().connect_options()).await.unwrap();
+    sqlx::query("begin").execute(&mut somebody).await.unwrap();
+    let lock = "select account_id from accounts where account_id in (select account_id from users where email in ('ana@example.com', 'ben@example.com')) for update";
+    sqlx::query(lock).execute(&mut somebody).await.unwrap();
+
+    let beside = story.round().await;
+    sqlx::query("rollback").execute(&mut somebody).await.unwrap();
+    let after = story.round().await;
+
+    assert_eq!((beside, after), ((2, 0, 0), (1, 1, 0)));
+    story.app.verify().await;
+}
+
+#[tokio::test]
+async fn two_instances_that_catch_up_at_once_do_each_due_thing_once() {
+    let story = Story::begin().await;
+    for number in 0..12 {
+        story.app.register(&format!("customer{number}@example.com")).await;
+    }
+    story.app.advance(DAY * 20);
+
+    let rounds = join_all((0..2).map(|_| story.round())).await;
+    let rest = story.round().await;
+
+    let sum = rounds.iter().chain([&rest]).fold((0, 0, 0), |sum, round| (sum.0 + round.0, sum.1 + round.1, sum.2 + round.2));
+    assert_eq!(sum, (13, 0, 13));
+    assert_eq!(story.app.count("select count(*) from audit_log where action = 'account.status_changed'").await, 13);
+    assert_eq!(story.app.count("select count(*) from mail_outbox where kind = 'renewal_reminder'").await, 13);
+    story.app.verify().await;
+}
+
+#[tokio::test]
 async fn a_trial_is_reminded_of_and_what_is_renewed_cancelled_or_system_is_not() {
     let story = Story::begin().await;
     story.app.advance(DAY * 11);

@@ -5,7 +5,8 @@ use super::{
     rules, store,
 };
 use crate::{
-    billing::{notices, renewals::store::claim_account},
+    accounts::store::claim_account,
+    billing::notices,
     clock::Timestamp,
     db::{self, StoreError},
     ids::AccountId,

@@ -48,7 +48,7 @@ async fn invoice_renewal(
     now: Timestamp,
 ) -> Result<bool, BillingError> {
     let mut tx = db::begin(pool).await?;
-    if !store::claim_account(&mut tx, account).await? {
+    if !accounts::store::claim_account(&mut tx, account).await? {
         return Ok(false);
     }
     let held = accounts::life::hold_in(&mut tx, account, terms.grace, now).await?;

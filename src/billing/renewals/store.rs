@@ -1,7 +1,7 @@
 //! SQL of renewals.
 
 use crate::{clock::Timestamp, db::StoreError, ids::AccountId};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 
 /// Accounts after one of them, by number, whose paid period ends in time and which owe nothing: a look ahead, judged again
 /// under each account's lock.
@@ -28,14 +28,4 @@ pub async fn list_ending(
     .fetch_all(pool)
     .await?;
     Ok(accounts)
-}
-
-/// Claims an account for this transaction. False where somebody else has it now: he does what is to be done, or the next
-/// round does.
-pub async fn claim_account(connection: &mut PgConnection, account: AccountId) -> Result<bool, StoreError> {
-    let row = sqlx::query_scalar!(
-        r#"select true as "claimed!" from accounts where account_id = $1 and deleted_at is null for no key update skip locked"#,
-        account.0
-    );
-    Ok(row.fetch_optional(connection).await?.is_some())
 }
