@@ -76,6 +76,13 @@ pub struct Held {
     pub began: Option<PlanId>,
 }
 
+impl Held {
+    /// The smaller plan that it goes on with, while that is still to come.
+    pub fn next_plan(&self) -> Option<PlanId> {
+        self.subscription.as_ref().and_then(|locked| locked.next).map(|next| next.plan)
+    }
+}
+
 /// Locks a living account and its subscription, and says how they stand now.
 pub async fn hold_in(connection: &mut PgConnection, account: AccountId, grace: TimeDelta, now: Timestamp) -> Result<Held, AccountError> {
     let mut row = store::lock_account(connection, account).await?.filter(|row| row.deleted_at.is_none()).ok_or(AccountError::NotFound)?;

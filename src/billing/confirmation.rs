@@ -215,20 +215,19 @@ async fn take_in(
     finish_in(connection, &taken, confirmed, by, terms, now).await
 }
 
-/// `plan_slug`, else the open invoice's plan, else the account's own paid plan, which makes it a renewal.
+/// `plan_slug`, else the open invoice's plan, else the one that the account goes on with: the smaller one that it asked for, or
+/// its own paid plan. That makes it a renewal.
 async fn plan_paid_for(
     connection: &mut PgConnection,
     transfer: &Transfer,
     open: Option<&Invoice>,
     held: &Held,
 ) -> Result<Plan, BillingError> {
+    let own = [open.map(|invoice| invoice.plan), held.next_plan(), held.row.plan];
     if let Some(slug) = &transfer.plan_slug {
-        let next = held.subscription.as_ref().and_then(|locked| locked.next).map(|next| next.plan);
-        return plan_named_in(connection, slug, &[open.map(|invoice| invoice.plan), held.row.plan, next]).await;
+        return plan_named_in(connection, slug, &own).await;
     }
-    // What was bought last is what is renewed: the smaller plan, where that is paid for and still to come.
-    let own = held.subscription.as_ref().filter(|locked| locked.next.is_some()).map(|locked| locked.plan).or(held.row.plan);
-    let plan = match open.map(|invoice| invoice.plan).or(own) {
+    let plan = match own.into_iter().flatten().next() {
         Some(plan) => Some(plans::store::get_plan(&mut *connection, plan).await?),
         None => None,
     };

@@ -166,7 +166,7 @@ async fn upgrade_in(
         return Err(AccountError::System.into());
     }
     let open = store::lock_open_invoice(connection, account).await?;
-    let plan = plan_named_in(connection, plan_slug, &[open.as_ref().map(|open| open.plan), held.row.plan]).await?;
+    let plan = plan_named_in(connection, plan_slug, &[open.as_ref().map(|open| open.plan), held.next_plan(), held.row.plan]).await?;
     rules::payable(&plan)?;
     if let Some(open) = open {
         if open.plan == plan.id && open.payment_method == method {
@@ -185,8 +185,7 @@ async fn upgrade_in(
 }
 
 pub(super) fn purpose_of(held: &Held, plan: &Plan) -> InvoicePurpose {
-    let next = held.subscription.as_ref().and_then(|locked| locked.next).map(|next| next.plan);
-    if [held.row.plan, next].contains(&Some(plan.id)) { InvoicePurpose::Renewal } else { InvoicePurpose::Upgrade }
+    if [held.row.plan, held.next_plan()].contains(&Some(plan.id)) { InvoicePurpose::Renewal } else { InvoicePurpose::Upgrade }
 }
 
 /// The plan of that word: in the version that the account has or was invoiced, for that is kept until it changes plan; else

@@ -215,6 +215,39 @@ async fn a_smaller_plan_that_is_paid_early_still_waits_and_burns_no_day_of_the_l
 }
 
 #[tokio::test]
+async fn a_payment_without_a_plans_name_is_for_the_smaller_plan_that_was_asked_for_in_its_own_version() {
+    let story = Story::paid("growth", "139.00").await;
+    story.downgrade("starter").await.expect(200);
+    story.edit_plan("starter", json!({"price": "99.00"})).await;
+
+    let paid = story.pay("BT-2", "89.00", json!({})).await.expect(200);
+
+    assert_eq!((&paid.data()["invoice"]["plan_slug"], &paid.data()["invoice"]["purpose"]), (&json!("starter"), &json!("renewal")));
+    assert_eq!(paid.data()["subscription"]["current_period_start"], "2026-03-31T00:00:00Z");
+    assert_eq!(story.plan().await, "growth");
+    story.app.verify().await;
+}
+
+#[tokio::test]
+async fn a_larger_plan_that_is_paid_or_a_cancellation_forgets_the_smaller_one() {
+    let story = Story::paid("growth", "139.00").await;
+    story.downgrade("starter").await.expect(200);
+    story.pay("BT-2", "139.00", json!({"plan_slug": "growth"})).await.expect(200);
+    story.app.advance(DAY * 31);
+    let renewed = (story.plan().await, story.get("account/subscription/").await["data"]["next_plan"].clone());
+    story.downgrade("starter").await.expect(200);
+    story.pay("BT-3", "229.00", json!({"plan_slug": "scale"})).await.expect(200);
+    story.app.advance(DAY * 29);
+    let upgraded = story.plan().await;
+    story.downgrade("growth").await.expect(200);
+    story.post("account/cancel/", json!({})).await.expect(200);
+    story.app.advance(DAY * 9);
+
+    assert_eq!((renewed, upgraded.as_str(), story.plan().await.as_str()), (("growth".to_owned(), Value::Null), "scale", "scale"));
+    story.app.verify().await;
+}
+
+#[tokio::test]
 async fn a_smaller_plan_can_be_taken_back_until_it_begins_and_the_invoice_follows() {
     let story = Story::paid("growth", "139.00").await;
     story.app.advance(DAY * 25);
