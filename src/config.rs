@@ -27,6 +27,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("APP_ENV", "development"),
     variable("DATABASE_URL", ""),
     variable("DATABASE_MIGRATE_URL", ""),
+    variable("DATABASE_REPLICA_URL", ""),
     variable("DATABASE_POOL_SIZE", "16"),
     variable("DATA_DIR", ".data"),
     variable("PG_BIN_DIR", ""),
@@ -37,6 +38,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("TRIAL_DAYS", "14"),
     variable("GRACE_DAYS", "3"),
     variable("INVOICE_DUE_DAYS", "7"),
+    variable("RENEWAL_INVOICE_DAYS", "7"),
     variable("SELLER_NAME", "IGNY8"),
     variable("SELLER_ADDRESS", ""),
     variable("SELLER_TAX_ID", ""),
@@ -90,6 +92,8 @@ pub struct Config {
     pub database_url: Option<SecretString>,
     /// The database as its owner, for migrations; unset: the same as `database_url`.
     pub database_migrate_url: Option<SecretString>,
+    /// A replica of the database, for reads that may be a little old; unset: none.
+    pub database_replica_url: Option<SecretString>,
     /// Connections in the pool, at most.
     pub database_pool_size: u32,
     /// Where the private Postgres and a generated secret live.
@@ -112,6 +116,8 @@ pub struct Config {
     pub grace_days: u16,
     /// Days until an invoice is due.
     pub invoice_due_days: u16,
+    /// Days before a paid period's end at which its renewal is invoiced.
+    pub renewal_invoice_days: u16,
     /// Who sells, as it stands on invoices.
     pub seller_name: String,
     /// The seller's address, a line each.
@@ -179,6 +185,7 @@ impl Config {
             public_url: reader.optional("PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned()),
             database_url: reader.optional("DATABASE_URL").map(SecretString::from),
             database_migrate_url: reader.optional("DATABASE_MIGRATE_URL").map(SecretString::from),
+            database_replica_url: reader.optional("DATABASE_REPLICA_URL").map(SecretString::from),
             database_pool_size: reader.ranged("DATABASE_POOL_SIZE", 1, 500),
             data_dir: PathBuf::from(reader.text("DATA_DIR")),
             pg_bin_dir: reader.optional("PG_BIN_DIR").map(PathBuf::from),
@@ -190,6 +197,7 @@ impl Config {
             trial_days: reader.ranged("TRIAL_DAYS", 1, 365),
             grace_days: reader.ranged("GRACE_DAYS", 0, 90),
             invoice_due_days: reader.ranged("INVOICE_DUE_DAYS", 0, 365),
+            renewal_invoice_days: reader.ranged("RENEWAL_INVOICE_DAYS", 1, 29),
             seller_name: reader.text("SELLER_NAME"),
             seller_address: reader.lines("SELLER_ADDRESS"),
             seller_tax_id: reader.optional("SELLER_TAX_ID"),
@@ -272,6 +280,13 @@ impl Config {
         }
         if self.database_url.is_none() && self.database_migrate_url.is_some() {
             errors.push("DATABASE_MIGRATE_URL: means nothing without DATABASE_URL".to_owned());
+        }
+        if let Some(url) = &self.database_replica_url
+            && (self.database_url.is_none() || url.expose_secret().parse::<sqlx::postgres::PgConnectOptions>().is_err())
+        {
+            errors.push(
+                "DATABASE_REPLICA_URL: give a URL such as postgres://user:password@replica:5432/igny8, beside DATABASE_URL".to_owned(),
+            );
         }
         self.check_mail(errors);
         self.check_neighbours(errors);
