@@ -27,6 +27,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("APP_ENV", "development"),
     variable("DATABASE_URL", ""),
     variable("DATABASE_MIGRATE_URL", ""),
+    variable("DATABASE_REPLICA_URL", ""),
     variable("DATABASE_POOL_SIZE", "16"),
     variable("DATA_DIR", ".data"),
     variable("PG_BIN_DIR", ""),
@@ -91,6 +92,8 @@ pub struct Config {
     pub database_url: Option<SecretString>,
     /// The database as its owner, for migrations; unset: the same as `database_url`.
     pub database_migrate_url: Option<SecretString>,
+    /// A replica of the database, for reads that may be a little old; unset: none.
+    pub database_replica_url: Option<SecretString>,
     /// Connections in the pool, at most.
     pub database_pool_size: u32,
     /// Where the private Postgres and a generated secret live.
@@ -182,6 +185,7 @@ impl Config {
             public_url: reader.optional("PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned()),
             database_url: reader.optional("DATABASE_URL").map(SecretString::from),
             database_migrate_url: reader.optional("DATABASE_MIGRATE_URL").map(SecretString::from),
+            database_replica_url: reader.optional("DATABASE_REPLICA_URL").map(SecretString::from),
             database_pool_size: reader.ranged("DATABASE_POOL_SIZE", 1, 500),
             data_dir: PathBuf::from(reader.text("DATA_DIR")),
             pg_bin_dir: reader.optional("PG_BIN_DIR").map(PathBuf::from),
@@ -276,6 +280,13 @@ impl Config {
         }
         if self.database_url.is_none() && self.database_migrate_url.is_some() {
             errors.push("DATABASE_MIGRATE_URL: means nothing without DATABASE_URL".to_owned());
+        }
+        if let Some(url) = &self.database_replica_url
+            && (self.database_url.is_none() || url.expose_secret().parse::<sqlx::postgres::PgConnectOptions>().is_err())
+        {
+            errors.push(
+                "DATABASE_REPLICA_URL: give a URL such as postgres://user:password@replica:5432/igny8, beside DATABASE_URL".to_owned(),
+            );
         }
         self.check_mail(errors);
         self.check_neighbours(errors);

@@ -9,6 +9,7 @@ pub mod ids;
 pub mod meters;
 pub mod money;
 pub mod period;
+pub mod replica;
 pub mod sealing;
 pub mod secrets;
 pub mod state;

@@ -8,6 +8,7 @@ use crate::{
     gate::acquaintances::Acquaintances,
     meters::Requests,
     period::days,
+    replica::Reads,
     throttle::{service::Throttle, shared::Shared},
 };
 use sqlx::{PgPool, postgres::PgConnectOptions};
@@ -32,6 +33,8 @@ pub struct AppState(Arc<Parts>);
 pub struct Parts {
     /// The one pool.
     pub pool: PgPool,
+    /// Where reads go that may be a little old.
+    pub reads: Reads,
     /// The only reader of the wall clock.
     pub clock: Arc<dyn Clock>,
     /// What the environment said.
@@ -64,8 +67,15 @@ impl AppState {
             grace: days(config.grace_days),
         };
         let combiner = Combiner::start(shards);
+        let replica_url = config.database_replica_url.as_ref();
+        let reads = Reads::new(pool.clone(), replica_url, Arc::clone(&clock)).unwrap_or_else(|error| {
+            // Never with settings that were parsed: those were asked for it.
+            tracing::error!(%error, "the primary serves the replica's reads");
+            Reads::of_primary(pool.clone())
+        });
         AppState(Arc::new(Parts {
             pool,
+            reads,
             clock,
             config,
             authenticator,

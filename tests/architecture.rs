@@ -74,7 +74,7 @@ fn floor_of(path: &str) -> Floor {
             Floor::Ground
         }
         ("config", _) => Floor::Ground,
-        ("", "db") | ("embedded", _) => Floor::Store,
+        ("", "db" | "replica") | ("embedded", _) => Floor::Store,
         ("", "state") => Floor::State,
         ("", "router" | "jobs" | "server" | "main" | "lib") | ("cli" | "server" | "jobs", _) => Floor::Top,
         ("", other) => panic!("src/{other}.rs stands on no floor yet: give it one in floor_of"),
