@@ -1,5 +1,6 @@
 //! Every environment variable, parsed once, with all errors at once. Secrets are wrapped, so that they can't be logged.
 
+use crate::money::{Credits, Money};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
@@ -34,6 +35,8 @@ pub const VARIABLES: &[Variable] = &[
     variable("TRIAL_DAYS", "14"),
     variable("GRACE_DAYS", "3"),
     variable("INVOICE_DUE_DAYS", "7"),
+    variable("APPROVAL_THRESHOLD_CREDITS", ""),
+    variable("APPROVAL_THRESHOLD_MONEY", ""),
     variable("SELLER_NAME", "IGNY8"),
     variable("SELLER_ADDRESS", ""),
     variable("SELLER_TAX_ID", ""),
@@ -106,6 +109,10 @@ pub struct Config {
     pub grace_days: u16,
     /// Days until an invoice is due.
     pub invoice_due_days: u16,
+    /// Credits that one admin may move by one order; unset: any number.
+    pub approval_threshold_credits: Option<Credits>,
+    /// By how much one admin may take another amount than what is owed, or set a plan that costs so much; unset: any.
+    pub approval_threshold_money: Option<Money>,
     /// Who sells, as it stands on invoices.
     pub seller_name: String,
     /// The seller's address, a line each.
@@ -178,6 +185,10 @@ impl Config {
             trial_days: reader.ranged("TRIAL_DAYS", 1, 365),
             grace_days: reader.ranged("GRACE_DAYS", 0, 90),
             invoice_due_days: reader.ranged("INVOICE_DUE_DAYS", 0, 365),
+            approval_threshold_credits: reader.optional_as("APPROVAL_THRESHOLD_CREDITS", "a whole number such as 1000", |text| {
+                text.parse().ok().and_then(|number: u32| Credits::new(i64::from(number)).ok())
+            }),
+            approval_threshold_money: reader.optional_as("APPROVAL_THRESHOLD_MONEY", "an amount such as 100.00", |text| text.parse().ok()),
             seller_name: reader.text("SELLER_NAME"),
             seller_address: reader.lines("SELLER_ADDRESS"),
             seller_tax_id: reader.optional("SELLER_TAX_ID"),
@@ -279,6 +290,15 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             self.errors.push(format!("{name}: '{value}' is not {expected}"));
             on_error
         })
+    }
+
+    fn optional_as<T>(&mut self, name: &'static str, expected: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let value = self.optional(name)?;
+        let read = read(&value);
+        if read.is_none() {
+            self.errors.push(format!("{name}: '{value}' is not {expected}"));
+        }
+        read
     }
 
     fn ranged<T: FromStr + PartialOrd + fmt::Display + Copy>(&mut self, name: &'static str, min: T, max: T) -> T {

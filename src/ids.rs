@@ -50,6 +50,8 @@ row_id! {
     PaymentId;
     /// A row of the audit log.
     AuditId;
+    /// An order that waits for a second admin.
+    ApprovalId;
     /// An invitation to an account.
     InvitationId;
 }

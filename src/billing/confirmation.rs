@@ -1,6 +1,10 @@
 //! Confirmations (G): one transaction each; the lock order is transfer → account → subscription → invoice → money.
 
 use super::{
+    approvals::{
+        model::{Wanted, Work},
+        rules::differs_by_more,
+    },
     balance::{
         self,
         model::{Cause, Direction, Kept},
@@ -10,13 +14,13 @@ use super::{
     outcome::{self, Taken},
     payments::{self, store::NewTransfer, store::StoredPayment},
     rules::{self, Earlier, Settlement, Unpayable},
-    service::{BillingError, Replayable, Terms, get_invoice_in, invoice_in, purpose_of, recall_in, record_in, remember_in, written},
+    service::{BillingError, Replayable, Terms, end, get_invoice_in, invoice_in, purpose_of, recall_in, record_in, remember_in, written},
     store,
 };
 use crate::{
     accounts::{
         self,
-        life::{AccountError, Held},
+        life::Held,
         model::AccountStatus,
         rules::AccountEvent,
     },
@@ -102,10 +106,7 @@ pub async fn confirm(
         if let Some((home, key)) = &by.key {
             remember_in(&mut tx, *home, Some(key), (200, &confirmed.value()), now).await?;
         }
-        match order.run() {
-            Run::Real => tx.commit().await.map_err(StoreError::from)?,
-            Run::Dry => tx.rollback().await.map_err(StoreError::from)?,
-        }
+        end(tx, order.run()).await?;
         Ok((confirmed, false))
     })
     .await
@@ -137,7 +138,8 @@ async fn reported_in(
     })
 }
 
-async fn confirm_in(
+/// Confirms a transfer in the caller's transaction.
+pub(super) async fn confirm_in(
     connection: &mut PgConnection,
     transfer: &Transfer,
     by: &Confirmer,
@@ -159,8 +161,13 @@ async fn payee_in(connection: &mut PgConnection, payee: &Payee) -> Result<Accoun
         Payee::Account(account) => Some(*account),
         Payee::Slug(slug) => accounts::store::find_by_slug(connection, slug).await?,
         Payee::Invoice(number) => store::find_account_of_invoice(connection, number).await?,
+        Payee::Email(email) => store::find_account_of_email(connection, email).await?,
+        Payee::Reference(typed) => match rules::read_reference(typed) {
+            Some(reference) => store::find_account_of_reference(connection, &reference).await?,
+            None => None,
+        },
     };
-    account.ok_or(BillingError::Account(AccountError::NotFound))
+    account.ok_or_else(|| BillingError::NoPayee(payee.clone()))
 }
 
 /// Takes the money. Everything is locked and judged before the first row is written.
@@ -180,7 +187,11 @@ async fn take_in(
     let invoiced = rules::invoice_for(&plan, open.as_ref());
     let asked = invoiced.map_or(plan.price, |invoice| invoice.amount);
     let currency = invoiced.map_or(CURRENCY, |invoice| invoice.currency.as_str());
-    let settlement = rules::settles(transfer, asked.less(kept.balance), currency)?;
+    let outstanding = asked.less(kept.balance);
+    let settlement = rules::settles(transfer, outstanding, currency)?;
+    if settlement != Settlement::Part && differs_by_more(terms.override_max, transfer.amount, outstanding) {
+        return Err(BillingError::NeedsApproval(Box::new(wanted(account, transfer))));
+    }
     let invoice = match (invoiced, &open) {
         (Some(invoice), _) => invoice.clone(),
         (None, other) => {
@@ -207,6 +218,15 @@ async fn take_in(
         }
     };
     finish_in(connection, &taken, confirmed, by, terms, now).await
+}
+
+/// The transfer as an order that waits for a second admin.
+fn wanted(account: AccountId, transfer: &Transfer) -> Wanted {
+    let reason = match &transfer.other_amount {
+        OtherAmount::Accepted(reason) => reason.clone(),
+        OtherAmount::Counted | OtherAmount::Refused => format!("{} of {}", transfer.external_payment_id, transfer.payer_name),
+    };
+    Wanted { account, work: Work::of_transfer(transfer), reason, run: transfer.run }
 }
 
 /// `plan_slug`, else the open invoice's plan, else the account's own paid plan, which makes it a renewal.

@@ -4,8 +4,10 @@
 //! whoever sends it how often. What comes above or below what an invoice asks for is kept in `balance` until an invoice takes it.
 //! `confirmation`, `outcome` and `notices` stand on the floor of the services.
 
+pub mod approvals;
 pub mod balance;
 pub mod confirmation;
+pub mod customers;
 pub mod gifts;
 pub mod invoices;
 pub mod methods;
@@ -20,3 +22,4 @@ pub mod routes;
 pub mod rules;
 pub mod service;
 pub mod store;
+pub mod trials;

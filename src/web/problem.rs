@@ -20,11 +20,14 @@ use crate::{
         service::{HashingError, LoginError, NotSigned, PasswordChangeError, SessionError, TokenRefused},
     },
     billing::{
+        approvals::rules::NotApproved,
         balance::service::BalanceError,
         methods::service::MethodError,
+        model::Payee,
         payments::{rules::PENDING_MAX, service::told},
         rules::Unpayable,
         service::BillingError,
+        trials::rules::NotExtended,
     },
     credits::{pricing::service::PriceError, refunds::rules::RefundRefused, rules::MoveRefused, service::CreditError},
     db::StoreError,
@@ -411,6 +414,25 @@ impl From<BillingError> for Problem {
                 Self::conflict("later_transfer", format!("A later period stands on this one; reverse {reference} first."))
                     .fact("external_payment_id", reference)
             }
+            BillingError::NoPayee(payee) => no_payee(&payee),
+            BillingError::NeedsApproval(_) => Self::internal("an order above the threshold was not asked for"),
+            BillingError::NotApproved(NotApproved::NotPending(status)) => {
+                Self::conflict("approval_not_pending", format!("This order is {status}; look at it, and ask anew if it is still wanted."))
+                    .fact("state", status)
+            }
+            BillingError::NotApproved(NotApproved::Own) => {
+                Self::forbidden("own_approval", "You asked for this yourself; another billing admin must approve it.")
+            }
+            BillingError::NotApproved(NotApproved::NotDeveloper) => {
+                Self::forbidden("developer_required", "Plans are set by developers only; ask one to approve this.")
+            }
+            BillingError::NotExtended(NotExtended::NotOnTrial) => {
+                Self::conflict("not_on_trial", "No trial is running here; set a plan or confirm a payment instead.")
+            }
+            BillingError::NotExtended(NotExtended::TooLong { days_left }) => {
+                let sentence = format!("This trial can be at most {days_left} days longer; ask for fewer, or set a plan.");
+                Self::refused("trial_too_long", sentence).fact("days_left", days_left)
+            }
             BillingError::Balance(error) => error.into(),
             BillingError::Account(error) => error.into(),
             BillingError::Credits(error) => error.into(),
@@ -756,4 +778,17 @@ impl From<AddressError> for Problem {
             AddressError::Store(error) => error.into(),
         }
     }
+}
+
+/// What an admin named leads to no account: said with the way to find the right one.
+fn no_payee(payee: &Payee) -> Problem {
+    let (field, what) = match payee {
+        Payee::Account(id) => ("account_id", format!("account {id}")),
+        Payee::Slug(slug) => ("account_slug", format!("account called {slug}")),
+        Payee::Invoice(number) => ("invoice_number", format!("invoice {number}")),
+        Payee::Reference(reference) => ("reference", format!("invoice with the reference {reference}, or its check digits don't fit")),
+        Payee::Email(email) => ("email", format!("user with the address {email}")),
+    };
+    let sentence = format!("There is no {what}; look for it with billing/admin/accounts/?q=.");
+    Problem::new(StatusCode::NOT_FOUND, "not_found", sentence.clone()).with_field(field, sentence)
 }
