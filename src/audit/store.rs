@@ -64,12 +64,7 @@ pub async fn list_older(
 }
 
 /// Rows newer than a number, oldest first.
-pub async fn list_newer(
-    executor: impl PgExecutor<'_>,
-    filter: &LogFilter,
-    newer_than: i64,
-    limit: i64,
-) -> Result<Vec<LogRow>, StoreError> {
+pub async fn list_newer(executor: impl PgExecutor<'_>, filter: &LogFilter, newer_than: i64, limit: i64) -> Result<Vec<LogRow>, StoreError> {
     let rows = rows!("and audit_id > $6 order by audit_id limit $7", filter, newer_than, limit);
     Ok(rows.fetch_all(executor).await?)
 }

@@ -28,6 +28,7 @@ mod sectors;
 mod sessions;
 mod shell;
 mod sites;
+mod staff;
 mod support;
 mod system;
 mod tenants;

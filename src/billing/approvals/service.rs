@@ -71,7 +71,13 @@ pub async fn set_plan(
 
 /// Writes an order that waits, after it was tried and rolled back: what can't be done is told now, and the summary says what
 /// would be.
-async fn ask(pool: &PgPool, wanted: &Wanted, by: &Confirmer, terms: Terms<'_>, now: Timestamp) -> Result<Replayable<Confirmed>, BillingError> {
+async fn ask(
+    pool: &PgPool,
+    wanted: &Wanted,
+    by: &Confirmer,
+    terms: Terms<'_>,
+    now: Timestamp,
+) -> Result<Replayable<Confirmed>, BillingError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         if let Some(first) = recall_key_in(&mut tx, by).await? {

@@ -70,13 +70,7 @@ async fn customers(
 
 /// One account with all that an admin needs to know of it.
 #[utoipa::path(get, path = "/billing/admin/accounts/{id}", tag = "billing administration", params(("id" = i64, Path)), responses((status = 200, body = Envelope<CustomerFile>), (status = 404, body = ErrorBody)), security(("bearer" = [])))]
-async fn customer(
-    State(state): State<AppState>,
-    _: Operator,
-    Now(now): Now,
-    headers: HeaderMap,
-    Path(id): Path<i64>,
-) -> Outcome<Answer> {
+async fn customer(State(state): State<AppState>, _: Operator, Now(now): Now, headers: HeaderMap, Path(id): Path<i64>) -> Outcome<Answer> {
     let file = service::open(&state.pool, AccountId(id), days(state.config.grace_days), instants(&state, now)).await?;
     Ok(if wants_text(&headers) { Answer::plain(lines(&file)) } else { Answer::ok(file) })
 }

@@ -8,11 +8,7 @@ use crate::{
         model::Run,
         routes::{answered_created, terms, thresholds},
     },
-    credits::{
-        model::TransactionKind,
-        refunds::service::Refund,
-        service::StaffMove,
-    },
+    credits::{model::TransactionKind, refunds::service::Refund, service::StaffMove},
     idempotency::model::Keyed,
     ids::AccountId,
     money::Credits,

@@ -10,7 +10,7 @@ use crate::{
     audit::model::Origin,
     billing::{
         model::{Confirmed, Run},
-        service::{BillingError, end, record_in, recall_in, remember_in, written},
+        service::{BillingError, end, recall_in, record_in, remember_in, written},
     },
     clock::Timestamp,
     db,
