@@ -37,6 +37,7 @@ const JOBS: &[Job] = &[
     Job { name: "throttle.sweep", run: |state, _| Box::pin(async move { sweep(&state) }) },
     Job { name: "accounts.end_periods", run: |state, now| Box::pin(end_periods(state, now)) },
     Job { name: "credits.expire_lots", run: |state, now| Box::pin(expire_lots(state, now)) },
+    Job { name: "credits.expire_holds", run: |state, now| Box::pin(expire_holds(state, now)) },
     Job { name: "credits.notify", run: |state, now| Box::pin(notify_of_credits(state, now)) },
     Job { name: "credits.seal", run: |state, now| Box::pin(seal_ledger(state, now)) },
     Job { name: "accounts.purge", run: |state, now| Box::pin(purge_accounts(state, now)) },
@@ -64,6 +65,10 @@ async fn end_periods(state: AppState, now: Timestamp) -> Result<(), String> {
 
 async fn expire_lots(state: AppState, now: Timestamp) -> Result<(), String> {
     credits::lots::service::expire_due(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
+}
+
+async fn expire_holds(state: AppState, now: Timestamp) -> Result<(), String> {
+    credits::holds::service::expire_due(&state.pool, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn notify_of_credits(state: AppState, now: Timestamp) -> Result<(), String> {

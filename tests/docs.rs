@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The map fits on a page or two.
-const MAP_LINES_MAX: usize = 80;
+const MAP_LINES_MAX: usize = 120;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

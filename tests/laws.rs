@@ -156,6 +156,39 @@ async fn i3_fires_when_a_balance_is_or_was_negative() {
 }
 
 #[tokio::test]
+async fn i3_fires_when_what_is_held_is_not_there_or_is_not_the_open_holds_sum() {
+    assert_only(
+        Law::I3,
+        29,
+        &[
+            // Nobody holds it.
+            "update credit_balances set held = 1 where account_id = 29",
+            // It is held and not counted.
+            "insert into credit_holds (account_id, hold_seq, status, amount, operation, quantity, unit_cost, description, metadata, actor, created_at, expires_at)
+             values (29, 1, 'open', 10, 'clustering', 1, 10, 'A run', '{}', 'user:7', '2026-03-06Z', '2026-03-07Z')",
+            // It is more than there is.
+            "insert into credit_holds (account_id, hold_seq, status, amount, operation, quantity, unit_cost, description, metadata, actor, created_at, expires_at)
+             values (29, 1, 'open', 1041, 'idea_generation', 1041, 1, 'Ideas', '{}', 'user:7', '2026-03-06Z', '2026-03-07Z');
+             update credit_balances set held = 1041 where account_id = 29",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn i3_accepts_holds_up_to_the_last_credit_and_settled_ones_beside_them() {
+    let violations = violations_after(
+        "insert into credit_holds (account_id, hold_seq, status, amount, operation, quantity, unit_cost, description, metadata, actor, created_at, expires_at, settled_at)
+         values (29, 1, 'open', 1040, 'idea_generation', 1040, 1, 'Ideas', '{}', 'user:7', '2026-03-06Z', '2026-03-07Z', null),
+                (29, 2, 'released', 10, 'clustering', 1, 10, 'A run', '{}', 'user:7', '2026-03-06Z', '2026-03-07Z', '2026-03-06Z');
+         update credit_balances set held = 1040, next_hold_expiry_at = '2026-03-07Z' where account_id = 29",
+    )
+    .await;
+
+    assert_eq!(violations, []);
+}
+
+#[tokio::test]
 async fn i4_fires_when_a_key_was_used_twice() {
     assert_only(
         Law::I4,

@@ -174,7 +174,10 @@ async fn take_in(
     terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Confirmed, BillingError> {
-    let held = accounts::life::hold_in(connection, account, terms.grace, now).await?;
+    let held = accounts::life::hold_in(connection, account, terms.grace, now).await.map_err(|error| match error {
+        AccountError::NotFound => BillingError::NoPayee(transfer.payee.clone()),
+        other => other.into(),
+    })?;
     let open = store::lock_open_invoice(connection, account).await?;
     let kept = balance::store::lock_balance(connection, account).await?;
     let plan = plan_paid_for(connection, transfer, open.as_ref(), &held).await?;

@@ -2,11 +2,12 @@
 //!
 //! Laws: the sum of all amounts equals the balance, per pool, always. The sequence numbers of an account have no gap. No
 //! balance is negative. Plan credits are spent before extra credits, and of these
-//! those that expire first before the others. A period is granted once.
+//! those that expire first before the others. What is held is not spent. A period is granted once.
 
 pub mod batch;
 pub mod explain;
 pub mod history;
+pub mod holds;
 pub mod lots;
 pub mod model;
 pub mod notices;

@@ -61,6 +61,8 @@ pub struct Pools {
     pub plan: Credits,
     /// Bought or granted; kept.
     pub extra: Credits,
+    /// What open holds reserve of both.
+    pub held: Credits,
     /// Number of the newest entry.
     pub last_seq: i64,
 }
@@ -148,7 +150,7 @@ pub fn has_nul(value: &Value) -> bool {
 }
 
 /// A spend that was asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spend {
     /// What was done.
     pub operation: Operation,

@@ -1,12 +1,13 @@
 //! Credits over HTTP.
 
 use super::{
-    batch::rules::Wanted,
+    batch::rules::{Wanted, Work},
     explain,
     history::{self, model::PastBalance, store::get_balance_at},
+    holds,
     model::{Balance, Metadata, Operation, Quantity, Spend, Transaction, TransactionKind},
     pricing,
-    service::{CreditError, Spent},
+    service::{CreditError, Receipt, Spent},
     statement,
     store::{self, Filter},
 };
@@ -39,7 +40,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 /// What a suspended customer may still see.
 pub fn reading() -> OpenApiRouter<AppState> {
     let own = OpenApiRouter::new().routes(routes!(balance)).routes(routes!(transactions));
-    own.merge(pricing::routes::reading()).merge(history::routes::reading()).merge(explain::routes::reading())
+    own.merge(pricing::routes::reading())
+        .merge(history::routes::reading())
+        .merge(explain::routes::reading())
+        .merge(holds::routes::reading())
 }
 
 /// What a developer may change.
@@ -54,7 +58,7 @@ pub fn quoting() -> OpenApiRouter<AppState> {
 
 /// What moves its credits.
 pub fn spending() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(deduct))
+    OpenApiRouter::new().routes(routes!(deduct)).merge(holds::routes::spending())
 }
 
 request_body! { Ignored:
@@ -84,8 +88,8 @@ async fn balance(State(state): State<AppState>, reader: Reader, Now(now): Now, Q
     let Some(Instant(at)) = filter.at else {
         return Ok(Answer::ok(BalanceAnswer::Now(Balance {
             credits: account.pools.total(),
-            held: Credits::ZERO,
-            available: account.pools.total(),
+            held: account.pools.total().minus(account.pools.available()).unwrap_or_default(),
+            available: account.pools.available(),
             plan_credits: account.pools.plan,
             extra_credits: account.pools.extra,
             credits_per_month: account.plan.as_ref().map_or(Credits::ZERO, |plan| plan.credits_per_month),
@@ -181,22 +185,8 @@ async fn deduct(
     Now(now): Now,
     body: Result<Body<DeductBody>, Problem>,
 ) -> Outcome<Answer> {
-    let (IdempotencyKey(key), Body(body)) = match key.and_then(|key| Ok((key, body?))) {
-        Ok(input) => input,
-        // Nobody is told what is wrong with a request that he may not send.
-        Err(problem) => return Err(payer.prove(&state, now).await.err().unwrap_or(problem)),
-    };
-    let answer = |transaction: Transaction| Answer::created(Deducted { balance: transaction.balance_after, transaction });
-    Ok(match spend(&state, payer, key, body, now).await? {
-        Spent::New(transaction) => answer(transaction),
-        Spent::Replayed(transaction) => {
-            answer(transaction).header(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"))
-        }
-    })
-}
-
-/// Spends, first on trust where the payer was known before, and once more when he had to be proven.
-async fn spend(state: &AppState, payer: Payer, key: Option<String>, body: DeductBody, now: Timestamp) -> Outcome<Spent> {
+    let input = key.and_then(|IdempotencyKey(key)| Ok((key, body?.0)));
+    let (payer, (key, body)) = payer.with(input, &state, now).await?;
     let key = Keyed::bind(key, &payer.actor(), "deduct", &format!("{body:?}"));
     let spend = Spend {
         operation: body.operation,
@@ -206,12 +196,28 @@ async fn spend(state: &AppState, payer: Payer, key: Option<String>, body: Deduct
         reference: body.reference.map(|text| text.0),
         actor: payer.actor(),
     };
-    let wanted = Wanted { account: payer.account(), spend, key, guess: payer.guess(), witness: payer.witness(), now };
-    match state.combiner.spend(wanted.clone()).await {
+    spend_by(&state, payer, key, Work::Debit(spend), now).await
+}
+
+/// Does the work, first on trust where the payer was known before, and once more when he had to be proven. Answers 201; a
+/// replay says so.
+pub async fn spend_by(state: &AppState, payer: Payer, key: Option<Keyed>, work: Work, now: Timestamp) -> Outcome<Answer> {
+    let wanted = Wanted { account: payer.account(), work, key, guess: payer.guess(), witness: payer.witness(), now };
+    let spent = match state.combiner.spend(wanted.clone()).await {
         Err(CreditError::Unproven) => {
             let payer = payer.prove(state, now).await?;
-            Ok(state.combiner.spend(Wanted { guess: payer.guess(), witness: payer.witness(), ..wanted }).await?)
+            state.combiner.spend(Wanted { guess: payer.guess(), witness: payer.witness(), ..wanted }).await?
         }
-        done => Ok(done?),
-    }
+        done => done?,
+    };
+    let answer = |receipt: Receipt| match receipt {
+        Receipt::Entry(transaction) => Answer::created(Deducted { balance: transaction.balance_after, transaction }),
+        Receipt::Hold(told) => Answer::created(told),
+    };
+    Ok(match spent {
+        Spent::New(receipt) => answer(receipt),
+        Spent::Replayed(receipt) => {
+            answer(receipt).header(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"))
+        }
+    })
 }

@@ -69,21 +69,40 @@ impl From<CreditsOutOfRange> for MoveRefused {
 
 impl Pools {
     /// An account's pools before its first entry.
-    pub const EMPTY: Pools = Pools { plan: Credits::ZERO, extra: Credits::ZERO, last_seq: 0 };
+    pub const EMPTY: Pools = Pools { plan: Credits::ZERO, extra: Credits::ZERO, held: Credits::ZERO, last_seq: 0 };
 
     /// Both together.
     pub fn total(self) -> Credits {
         self.plan.plus(self.extra).unwrap_or(Credits::MAX)
     }
 
-    /// Takes an amount: from the plan pool first, from the extra pool what is missing.
+    /// What a spend or a hold can take: both pools but for what is held.
+    pub fn available(self) -> Credits {
+        self.total().minus(self.held).unwrap_or(Credits::ZERO).max(Credits::ZERO)
+    }
+
+    /// Takes an amount of what is available: from the plan pool first, from the extra pool what is missing.
     pub fn spend(self, amount: Credits) -> Result<Move, MoveRefused> {
-        let available = self.total();
+        let available = self.available();
         if amount > available {
             return Err(MoveRefused::Insufficient { required: amount, available });
         }
         let from_plan = amount.min(self.plan);
         self.moved(from_plan.negated(), amount.minus(from_plan)?.negated())
+    }
+
+    /// Reserves an amount of what is available.
+    pub fn hold(self, amount: Credits) -> Result<Pools, MoveRefused> {
+        let available = self.available();
+        if amount > available {
+            return Err(MoveRefused::Insufficient { required: amount, available });
+        }
+        Ok(Pools { held: self.held.plus(amount)?, ..self })
+    }
+
+    /// Lets go what a hold reserved.
+    pub fn let_go(self, amount: Credits) -> Result<Pools, MoveRefused> {
+        Ok(Pools { held: self.held.minus(amount)?, ..self })
     }
 
     /// Takes away what is left of the plan pool; nothing to do when it is empty.
@@ -118,7 +137,7 @@ impl Pools {
     }
 
     fn moved(self, plan: Credits, extra: Credits) -> Result<Move, MoveRefused> {
-        let after = Pools { plan: self.plan.plus(plan)?, extra: self.extra.plus(extra)?, last_seq: self.last_seq + 1 };
+        let after = Pools { plan: self.plan.plus(plan)?, extra: self.extra.plus(extra)?, last_seq: self.last_seq + 1, ..self };
         after.plan.plus(after.extra)?;
         Ok(Move { plan, extra, after })
     }
@@ -134,7 +153,7 @@ mod tests {
     }
 
     fn pools(plan: i64, extra: i64) -> Pools {
-        Pools { plan: credits(plan), extra: credits(extra), last_seq: 7 }
+        Pools { plan: credits(plan), extra: credits(extra), held: Credits::ZERO, last_seq: 7 }
     }
 
     #[test]
@@ -154,9 +173,28 @@ mod tests {
     fn plan_credits_are_spent_before_extra_credits() {
         let spent = pools(10, 5).spend(credits(12)).unwrap();
         assert_eq!((spent.plan, spent.extra), (credits(-10), credits(-2)));
-        assert_eq!(spent.after, Pools { plan: credits(0), extra: credits(3), last_seq: 8 });
+        assert_eq!(spent.after, Pools { last_seq: 8, ..pools(0, 3) });
         let refused = pools(10, 5).spend(credits(16)).unwrap_err();
         assert_eq!(refused, MoveRefused::Insufficient { required: credits(16), available: credits(15) });
+    }
+
+    #[test]
+    fn what_is_held_is_there_and_can_not_be_taken() {
+        let held = pools(10, 5).hold(credits(12)).unwrap();
+
+        assert_eq!((held.total(), held.available(), held.let_go(credits(12))), (credits(15), credits(3), Ok(pools(10, 5))));
+        let refused = MoveRefused::Insufficient { required: credits(4), available: credits(3) };
+        assert_eq!((held.spend(credits(4)), held.hold(credits(4))), (Err(refused), Err(refused)));
+        assert_eq!(held.spend(credits(3)).unwrap().after, Pools { last_seq: 8, held: credits(12), ..pools(7, 5) });
+        // As after a reset, before the newest holds are displaced.
+        assert_eq!(Pools { held: credits(9), ..pools(2, 0) }.available(), credits(0));
+    }
+
+    #[test]
+    fn what_costs_nothing_can_always_be_spent_and_is_an_entry() {
+        let spent = pools(0, 0).spend(Credits::ZERO).unwrap();
+
+        assert_eq!((spent.plan, spent.extra, spent.after), (Credits::ZERO, Credits::ZERO, Pools { last_seq: 8, ..pools(0, 0) }));
     }
 
     proptest! {

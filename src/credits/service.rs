@@ -1,6 +1,7 @@
 //! Moves credits. Each public verb is one transaction, or joins the caller's (`_in`).
 
 use super::{
+    holds::{self, rules::HoldRefused},
     lots::{self, model::Lot},
     model::{Pools, TakenBack, Transaction, TransactionKind},
     refunds::rules::RefundRefused,
@@ -15,7 +16,7 @@ use crate::{
     money::{Credits, CreditsOutOfRange},
     plans::model::Plan,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 /// Why credits did not move.
@@ -27,6 +28,9 @@ pub enum CreditError {
     /// The entry can't be given back, or not so much of it.
     #[error(transparent)]
     NotRefundable(#[from] RefundRefused),
+    /// The hold can't be placed or settled.
+    #[error(transparent)]
+    Hold(#[from] HoldRefused),
     /// No entry of that number.
     #[error("the account has no such entry")]
     NoEntry,
@@ -65,13 +69,22 @@ impl MayCollide for CreditError {
     }
 }
 
-/// Whether an entry is new or the answer to a request that was sent again.
+/// What a request did to the ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Receipt {
+    /// A debit's entry.
+    Entry(Transaction),
+    /// What became of a hold, as the client is told it.
+    Hold(Value),
+}
+
+/// Whether a receipt is new or the answer to a request that was sent again.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Spent {
-    /// Written now.
-    New(Transaction),
-    /// Written when the key was first seen; nothing happened now.
-    Replayed(Transaction),
+    /// Done now.
+    New(Receipt),
+    /// Done when the key was first seen; nothing happened now.
+    Replayed(Receipt),
 }
 
 /// Opens a new account's ledger with its plan's credits (A2).
@@ -114,7 +127,7 @@ pub struct Reset {
 }
 
 /// Resets the plan pool for a period: what is left expires, then the plan's credits are granted (B2, B3). Two ledger rows,
-/// never an absolute write; extra credits stay.
+/// never an absolute write; extra credits stay. Holds that are not covered any more are displaced.
 pub async fn reset_in(
     connection: &mut PgConnection,
     account: AccountId,
@@ -151,6 +164,7 @@ pub async fn reset_in(
         );
         pools = moved.after;
     }
+    let pools = holds::service::fit_in(connection, account, pools, now).await?;
     Ok(Reset { before, after: pools.total(), pools, grant })
 }
 
@@ -164,7 +178,7 @@ pub enum TimeLeft {
 }
 
 /// Takes back what is left of a period's grant, in the plan pool only: compensating entries, nothing is rewritten. Gives both
-/// pools before and after too. A grant that another has followed has nothing left.
+/// pools before and after too. A grant that another has followed has nothing left. Holds that are not covered any more are displaced.
 pub async fn take_back_in(
     connection: &mut PgConnection,
     account: AccountId,
@@ -205,6 +219,7 @@ pub async fn take_back_in(
         store::append_entry(connection, entry(moved, "Given back with the time before"), now).await?;
         (given_back, pools) = (moved.plan, moved.after);
     }
+    let pools = holds::service::fit_in(connection, account, pools, now).await?;
     let told = TakenBack { granted: granted.amount, taken_back, spent: granted.spent, given_back };
     Ok((told, [before, pools.total()]))
 }

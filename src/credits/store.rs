@@ -8,6 +8,7 @@ use super::{
 use crate::{clock::Timestamp, db::StoreError, ids::AccountId, money::Credits};
 use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor};
+use std::collections::HashMap;
 
 /// An entry before it is written.
 pub struct NewEntry<'a> {
@@ -44,18 +45,20 @@ pub async fn insert_balance(connection: &mut PgConnection, account: AccountId) -
 /// A balance under its lock.
 #[derive(Clone, Copy, Debug)]
 pub struct LockedBalance {
-    /// As the row has it: lots that are over may still be in it.
+    /// As the row has it: lots and holds that are over may still be in it.
     pub pools: Pools,
     /// When the first lot of extra credits ends.
     pub next_expiry_at: Option<Timestamp>,
+    /// When the first open hold ends.
+    pub next_hold_expiry_at: Option<Timestamp>,
 }
 
 /// Locks the balance row, before anything is read: two spends at once must not see the same balance. Only
-/// `lots::service::lock_in` asks this, for it also ends the lots that are over.
+/// `lots::service::lock_in` asks this, for it also ends the lots and holds that are over.
 pub async fn lock_balance(connection: &mut PgConnection, account: AccountId) -> Result<Option<LockedBalance>, StoreError> {
     let row = sqlx::query!(
         r#"
-        select plan_credits as "plan: Credits", extra_credits as "extra: Credits", last_seq, next_expiry_at
+        select plan_credits as "plan: Credits", extra_credits as "extra: Credits", held as "held: Credits", last_seq, next_expiry_at, next_hold_expiry_at
         from credit_balances where account_id = $1 for update
         "#,
         account.0
@@ -63,8 +66,9 @@ pub async fn lock_balance(connection: &mut PgConnection, account: AccountId) -> 
     .fetch_optional(connection)
     .await?;
     let locked = row.map(|row| LockedBalance {
-        pools: Pools { plan: row.plan, extra: row.extra, last_seq: row.last_seq },
+        pools: Pools { plan: row.plan, extra: row.extra, held: row.held, last_seq: row.last_seq },
         next_expiry_at: row.next_expiry_at,
+        next_hold_expiry_at: row.next_hold_expiry_at,
     });
     Ok(locked)
 }
@@ -276,4 +280,50 @@ pub async fn is_key_used(connection: &mut PgConnection, account: AccountId, key:
     .fetch_optional(connection)
     .await?;
     Ok(found.is_some())
+}
+
+/// An entry that a key made before, with the hash of its input.
+#[derive(Debug, Clone)]
+pub struct KnownKey {
+    /// The entry.
+    pub transaction: Transaction,
+    /// SHA-256 of the first input.
+    pub input_hash: Vec<u8>,
+}
+
+/// What the ledger knows of these keys, each with its account.
+pub async fn find_keys(
+    connection: &mut PgConnection,
+    accounts: &[i64],
+    keys: &[String],
+) -> Result<HashMap<(AccountId, String), KnownKey>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        select c.account_id as "account: AccountId", c.idempotency_key as "key!", c.seq, c.kind as "kind: TransactionKind", c.amount as "amount!: Credits",
+               c.balance_after as "balance_after!: Credits", c.operation as "operation: Operation", c.quantity, c.description, c.metadata, c.reference,
+               c.input_hash as "input_hash!", c.created_at
+        from unnest($1::bigint[], $2::text[]) as wanted (account_id, key)
+        join credit_transactions c on c.account_id = wanted.account_id and c.idempotency_key = wanted.key
+        "#,
+        accounts,
+        keys
+    )
+    .fetch_all(connection)
+    .await?;
+    let known = rows.into_iter().map(|row| {
+        let transaction = Transaction {
+            id: row.seq,
+            kind: row.kind,
+            amount: row.amount,
+            balance_after: row.balance_after,
+            operation: row.operation,
+            quantity: row.quantity,
+            description: row.description,
+            metadata: row.metadata,
+            reference: row.reference,
+            created_at: row.created_at,
+        };
+        ((row.account, row.key), KnownKey { transaction, input_hash: row.input_hash })
+    });
+    Ok(known.collect())
 }

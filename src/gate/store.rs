@@ -31,6 +31,7 @@ struct AccountColumns {
     is_system: Option<bool>,
     pool_plan: Option<i64>,
     pool_extra: Option<i64>,
+    pool_held: Option<i64>,
     pool_seq: Option<i64>,
     plan_id: Option<PlanId>,
     plan_slug: Option<String>,
@@ -90,7 +91,12 @@ impl AccountColumns {
         let mut subscription = self.subscription();
         let plan = self.plan();
         let pool = |credits: Option<i64>| Credits::new(credits.unwrap_or(0)).ok();
-        let pools = Pools { plan: pool(self.pool_plan)?, extra: pool(self.pool_extra)?, last_seq: self.pool_seq.unwrap_or(0) };
+        let pools = Pools {
+            plan: pool(self.pool_plan)?,
+            extra: pool(self.pool_extra)?,
+            held: pool(self.pool_held)?,
+            last_seq: self.pool_seq.unwrap_or(0),
+        };
         let tenancy = if self.is_system? { Tenancy::System } else { Tenancy::Customer };
         let stands = standing(self.account_status?, tenancy, subscription.as_ref(), grace, now);
         if let (Some(subscription), Some(status)) = (&mut subscription, stands.subscription) {
@@ -122,6 +128,7 @@ macro_rules! account_columns {
             is_system: $row.is_system,
             pool_plan: $row.pool_plan,
             pool_extra: $row.pool_extra,
+            pool_held: $row.pool_held,
             pool_seq: $row.pool_seq,
             plan_id: $row.plan_id,
             plan_slug: $row.plan_slug,
@@ -164,6 +171,7 @@ pub async fn find_person(
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
                b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?",
                case when b.next_expiry_at <= $3 then credit_extra_at(b.account_id, b.extra_credits, $3) else b.extra_credits end as "pool_extra?",
+               case when b.next_hold_expiry_at <= $3 then credit_held_at(b.account_id, $3) else b.held end as "pool_held?",
                p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
                p.billing_cycle as "plan_billing_cycle?: BillingCycle", p.effective_credits as "plan_credits?", p.max_sites as "plan_max_sites?",
                p.max_users as "plan_max_users?", p.max_sectors as "plan_max_sectors?", p.features as "plan_features?",
@@ -230,6 +238,7 @@ pub async fn find_site_of_key_hash(
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
                b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?",
                case when b.next_expiry_at <= $2 then credit_extra_at(b.account_id, b.extra_credits, $2) else b.extra_credits end as "pool_extra?",
+               case when b.next_hold_expiry_at <= $2 then credit_held_at(b.account_id, $2) else b.held end as "pool_held?",
                p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
                p.billing_cycle as "plan_billing_cycle?: BillingCycle", p.effective_credits as "plan_credits?", p.max_sites as "plan_max_sites?",
                p.max_users as "plan_max_users?", p.max_sectors as "plan_max_sectors?", p.features as "plan_features?",

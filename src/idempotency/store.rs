@@ -3,7 +3,7 @@
 use super::model::{FirstAnswer, Keyed};
 use crate::{clock::Timestamp, db::StoreError, ids::AccountId};
 use sqlx::PgConnection;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// A stored key: the hash it came with and the answer it got.
 pub struct Stored {
@@ -55,15 +55,15 @@ pub async fn insert_key(
     Ok(())
 }
 
-/// Which of these keys, each with its account, have an answer here.
+/// What is stored of these keys, each with its account.
 pub async fn list_known(
     connection: &mut PgConnection,
     accounts: &[i64],
     keys: &[String],
-) -> Result<HashSet<(AccountId, String)>, StoreError> {
+) -> Result<HashMap<(AccountId, String), Stored>, StoreError> {
     let rows = sqlx::query!(
         r#"
-        select k.account_id as "account: AccountId", k.idempotency_key
+        select k.account_id as "account: AccountId", k.idempotency_key, k.input_hash, k.status, k.answer
         from unnest($1::bigint[], $2::text[]) as wanted (account_id, key)
         join idempotency_keys k on k.account_id = wanted.account_id and k.idempotency_key = wanted.key
         "#,
@@ -72,5 +72,28 @@ pub async fn list_known(
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.account, row.idempotency_key)).collect())
+    let stored = rows.into_iter().map(|row| {
+        let first = FirstAnswer { status: row.status, answer: row.answer };
+        ((row.account, row.idempotency_key), Stored { input_hash: row.input_hash, first })
+    });
+    Ok(stored.collect())
+}
+
+/// Keeps several first answers, each with its account.
+pub async fn insert_keys(connection: &mut PgConnection, answers: &[(AccountId, &Keyed, FirstAnswer, Timestamp)]) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        insert into idempotency_keys (account_id, idempotency_key, input_hash, status, answer, created_at)
+        select * from unnest($1::bigint[], $2::text[], $3::bytea[], $4::smallint[], $5::jsonb[], $6::timestamptz[])
+        "#,
+        &answers.iter().map(|(account, ..)| account.0).collect::<Vec<_>>(),
+        &answers.iter().map(|(_, keyed, ..)| keyed.key.clone()).collect::<Vec<_>>(),
+        &answers.iter().map(|(_, keyed, ..)| keyed.input_hash.to_vec()).collect::<Vec<_>>(),
+        &answers.iter().map(|(_, _, first, _)| first.status).collect::<Vec<_>>(),
+        &answers.iter().map(|(_, _, first, _)| first.answer.clone()).collect::<Vec<_>>(),
+        &answers.iter().map(|(.., now)| *now).collect::<Vec<_>>()
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -11,6 +11,7 @@ use crate::{
     audit::model::Origin as AuditOrigin,
     auth::model::Role,
     clock::Timestamp,
+    credits::holds::model::Reach,
     gate::{
         model::{Person, Principal, SiteCaller},
         rules::check_scope,
@@ -181,6 +182,8 @@ pub struct Spender {
     pub account: Account,
     /// How the ledger names him.
     pub actor: String,
+    /// Which holds he may settle.
+    pub reach: Reach,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Spender {
@@ -188,11 +191,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Spender {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        match &*caller.0 {
-            Principal::Site(site) => check_scope(site, KeyScope::Credits)?,
-            Principal::Person(_) => drop(member(&caller, Role::Editor)?),
-        }
-        Ok(Spender { account: caller.account()?.clone(), actor: caller.actor() })
+        let reach = match &*caller.0 {
+            Principal::Site(site) => {
+                check_scope(site, KeyScope::Credits)?;
+                Reach::Own
+            }
+            Principal::Person(_) => {
+                member(&caller, Role::Editor)?;
+                Reach::Account
+            }
+        };
+        Ok(Spender { account: caller.account()?.clone(), actor: caller.actor(), reach })
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     auth::model::Role,
     clock::Timestamp,
-    credits::{batch::rules::Witness, model::Pools},
+    credits::{batch::rules::Witness, holds::model::Reach, model::Pools},
     gate::{
         self,
         acquaintances::Acquaintance,
@@ -63,6 +63,14 @@ impl Payer {
         }
     }
 
+    /// Which holds he may settle. Only persons are taken on trust.
+    pub fn reach(&self) -> Reach {
+        match self {
+            Payer::Known(spender) => spender.reach,
+            Payer::OnTrust(_) => Reach::Account,
+        }
+    }
+
     /// The account's pools as the gate saw them.
     pub fn guess(&self) -> Option<Pools> {
         match self {
@@ -89,6 +97,14 @@ impl Payer {
         let caller = Caller(Arc::new(Principal::Person(Box::new(person))));
         gate::service::admit(&caller.0, Intent::Write)?;
         let account = member(&caller, Role::Editor)?.account;
-        Ok(Payer::Known(Box::new(Spender { account, actor: caller.actor() })))
+        Ok(Payer::Known(Box::new(Spender { account, actor: caller.actor(), reach: Reach::Account })))
+    }
+
+    /// He and what he sends. Nobody is told what is wrong with a request that he may not send.
+    pub async fn with<T>(self, input: Outcome<T>, state: &AppState, now: Timestamp) -> Outcome<(Payer, T)> {
+        match input {
+            Ok(input) => Ok((self, input)),
+            Err(problem) => Err(self.prove(state, now).await.err().unwrap_or(problem)),
+        }
     }
 }

@@ -29,7 +29,13 @@ use crate::{
         service::BillingError,
         trials::rules::NotExtended,
     },
-    credits::{pricing::service::PriceError, refunds::rules::RefundRefused, rules::MoveRefused, service::CreditError},
+    credits::{
+        holds::rules::{HoldRefused, OPEN_MAX},
+        pricing::service::PriceError,
+        refunds::rules::RefundRefused,
+        rules::MoveRefused,
+        service::CreditError,
+    },
     db::StoreError,
     gate::{
         rules::{Refusal, ScopeMissing},
@@ -352,6 +358,7 @@ impl From<CreditError> for Problem {
                 let sentence = format!("Only {refundable} credits of this deduction are left to refund; ask for no more.");
                 Self::refused("refund_too_large", sentence).fact("refundable", refundable)
             }
+            CreditError::Hold(refused) => refused.into(),
             CreditError::NoBalance | CreditError::NoEntry => Self::not_found(),
             CreditError::NotAdmitted => Refusal::Suspended.into(),
             CreditError::Unproven => Self::internal("a spend on trust was not proven before it was answered"),
@@ -776,6 +783,26 @@ impl From<AddressError> for Problem {
             AddressError::Taken => Self::conflict("email_taken", "Another user has this address by now; yours stays as it is."),
             AddressError::Hashing(error) => error.into(),
             AddressError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<HoldRefused> for Problem {
+    fn from(refused: HoldRefused) -> Self {
+        match refused {
+            HoldRefused::NotFound => Self::not_found(),
+            HoldRefused::NotOpen { status } => {
+                Self::conflict("hold_not_open", format!("This hold is {status}; place a new one.")).fact("state", status)
+            }
+            HoldRefused::TooMuch { given, held } => {
+                let sentence = format!("{held} are held and {given} were given; capture what is held and deduct the rest.");
+                Self::conflict("capture_exceeds_hold", sentence).fact("held", held).fact("given", given)
+            }
+            HoldRefused::TooMany => {
+                Self::refused("too_many_holds", format!("This account has {OPEN_MAX} open holds; capture or release one first."))
+                    .fact("limit", OPEN_MAX)
+            }
+            HoldRefused::Pools(refused) => CreditError::Refused(refused).into(),
         }
     }
 }

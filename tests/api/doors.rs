@@ -188,7 +188,8 @@ impl House {
             _ => "(select plan_id from plans where slug = 'growth')",
         };
         let (deleted, until) = if self.state == "deleted" { ("created_at", "created_at + interval '336 hours'") } else { ("null", "null") };
-        let (site, sector, invitation) = (self.tenant.sites[0], self.tenant.sector, self.tenant.invitation);
+        let (site, sector) = (self.tenant.sites[0], self.tenant.sector);
+        let (invitation, hold) = (self.tenant.invitation, self.tenant.hold);
         self.app
             .run(format!(
                 "update accounts set status = '{status}', plan_id = {plan}, deleted_at = {deleted}, restore_until = {until} where account_id = {account};
@@ -204,7 +205,13 @@ impl House {
                  delete from site_sectors where site_id = {site};
                  insert into site_sectors (account_id, site_sector_id, site_id, name, created_at)
                  select account_id, {sector}, site_id, 'Tea', created_at from sites where site_id = {site};
-                 update site_keys set revoked_at = null, expires_at = null where site_id = {site};"
+                 update site_keys set revoked_at = null, expires_at = null where site_id = {site};
+                 update credit_holds set status = 'released', settled_at = created_at where account_id = {account} and hold_seq <> {hold} and status = 'open';
+                 update credit_holds set status = 'open', settled_at = null, captured_quantity = null, captured_seq = null
+                 where account_id = {account} and hold_seq = {hold};
+                 update credit_balances b
+                 set held = (select coalesce(sum(amount), 0) from credit_holds h where h.account_id = b.account_id and h.status = 'open')
+                 where b.account_id = {account};"
             ))
             .await;
     }

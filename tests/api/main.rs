@@ -9,6 +9,7 @@ mod bridge;
 mod credits;
 mod doors;
 mod history;
+mod holds;
 mod hostile;
 mod invitations;
 mod lots;

@@ -48,6 +48,7 @@ async fn everything(app: &TestApp, tenant: &Tenant) -> String {
         "subscriptions",
         "subscription_periods",
         "credit_balances",
+        "credit_holds",
     ];
     let tables = tables.into_iter().chain([
         "credit_transactions",

@@ -32,6 +32,11 @@ pub(crate) fn tool(name: &str, package: &str) -> Command {
 fn fetch(package: &str, folder: &Path) {
     let unpacked = folder.with_extension(format!("new-{}", std::process::id()));
     fs::create_dir_all(&unpacked).expect("a folder below target");
+    let list = || Command::new("apt-get").args(["install", "--print-uris", "--yes", "--no-install-recommends", package]).output();
+    if !list().is_ok_and(|output| output.status.success()) {
+        // A fresh image has no lists; only root may fetch them.
+        let _ = Command::new("apt-get").arg("update").output();
+    }
     let listed = run(Command::new("apt-get").args(["install", "--print-uris", "--yes", "--no-install-recommends", package]), package);
     // 'http://…' poppler-utils_22.12.0-2_amd64.deb 191936 …
     let files = listed.lines().filter(|line| line.starts_with('\'')).filter_map(|line| line.split_whitespace().nth(1));

@@ -1,20 +1,19 @@
 //! One task per shard of accounts owns one connection, drains what is waiting, and commits it at once.
 
 use super::{
-    rules::{Decision, Wanted, decide},
-    store::{self, Columns, KnownKey},
+    decided::{Decided, transaction},
+    rules::{Book, Decision, Wanted, Work, decide},
+    seen::Seen,
+    store::{self, Columns},
 };
 use crate::{
-    clock::Timestamp,
     credits::{
-        lots,
-        model::{Pools, Transaction, TransactionKind},
+        model::{Pools, Transaction},
         pricing::{self, model::Prices},
         service::{CreditError, Spent},
     },
     db::StoreError,
-    idempotency,
-    ids::{AccountId, SessionId},
+    ids::AccountId,
 };
 use chrono::TimeDelta;
 use sqlx::{PgConnection, postgres::PgConnectOptions};
@@ -45,7 +44,7 @@ pub struct Settings {
     pub grace: TimeDelta,
 }
 
-/// Takes spends and commits those together that arrive together.
+/// Takes debits and work on holds, and commits together what arrives together.
 pub struct Combiner {
     shards: Vec<mpsc::Sender<Job>>,
 }
@@ -67,7 +66,7 @@ impl Combiner {
         Combiner { shards: (0..settings.shards.max(1)).map(shard).collect() }
     }
 
-    /// Spends credits, once per key. Answered after the commit; a full queue is [`CreditError::Busy`] at once.
+    /// Spends or holds credits, or settles a hold, once per key. Answered after the commit; a full queue is [`CreditError::Busy`] at once.
     pub async fn spend(&self, wanted: Wanted) -> Result<Spent, CreditError> {
         let spread = usize::try_from(wanted.account.0.unsigned_abs()).unwrap_or(0) % self.shards.len();
         let shard = self.shards.get(spread).ok_or(CreditError::Busy)?;
@@ -84,12 +83,13 @@ struct Shard {
     prices: Option<Prices>,
     /// Pools as this shard left them: newer than the guesses of requests that waited meanwhile.
     recent: HashMap<AccountId, Pools>,
-    /// Entries whose commit was never answered, because the connection was lost: they are looked for before they are
+    /// Debits' entries whose commit was never answered, because the connection was lost: they are looked for before they are
     /// written again. By the spend's place in the batch.
     doubtful: HashMap<usize, Transaction>,
 }
 
-type Outcome = Option<Result<Spent, CreditError>>;
+/// Of one request of a batch; none as long as it is open.
+pub(super) type Outcome = Option<Result<Spent, CreditError>>;
 
 impl Shard {
     fn new(settings: Arc<Settings>) -> Self {
@@ -138,20 +138,22 @@ impl Shard {
         outcomes
     }
 
-    /// One statement from what the requests' authorisations saw. Accounts that were not as guessed stay open.
+    /// One statement from what the requests' authorisations saw. Accounts that were not as guessed stay open, and those of which
+    /// a hold is wanted: within an account all is done in the order of arrival.
     async fn fast(&mut self, batch: &[&Wanted], outcomes: &mut [Outcome]) -> Result<(), StoreError> {
         let Some(now) = batch.iter().map(|wanted| wanted.now).max() else { return Ok(()) };
         let grace = self.settings.grace;
         let prices = self.prices().await?.clone();
-        let mut pools: HashMap<AccountId, Pools> = HashMap::new();
-        for wanted in batch {
-            let known = [wanted.guess, self.recent.get(&wanted.account).copied(), pools.get(&wanted.account).copied()];
+        let holding = batch.iter().filter(|wanted| wanted.is_hold()).map(|wanted| wanted.account).collect::<HashSet<_>>();
+        let mut book = Book::default();
+        for wanted in batch.iter().filter(|wanted| !holding.contains(&wanted.account)) {
+            let known = [wanted.guess, self.recent.get(&wanted.account).copied(), book.pools.get(&wanted.account).copied()];
             if let Some(newest) = known.into_iter().flatten().max_by_key(|pools| pools.last_seq) {
-                pools.insert(wanted.account, newest);
+                book.pools.insert(wanted.account, newest);
             }
         }
-        let before = pools.clone();
-        let decisions = decide(batch, &prices, &mut pools);
+        let before = book.pools.clone();
+        let decisions = decide(batch, &prices, &mut book);
         let columns = Columns::of(batch, &decisions, &prices, &before);
         if columns.is_empty() {
             return Ok(());
@@ -159,67 +161,47 @@ impl Shard {
         self.doubtful = doubtful(batch.iter().copied().enumerate(), &decisions);
         let written = store::append_where_unchanged(self.connection().await?, &columns, grace, now).await?;
         self.doubtful.clear();
-        self.remember(written.iter().filter_map(|account| pools.get(account).map(|pools| (*account, *pools))));
-        settle(batch, &decisions, outcomes, |account| written.contains(&account));
+        self.remember(written.iter().filter_map(|account| book.pools.get(account).map(|pools| (*account, *pools))));
+        let decided = Decided { places: (0..batch.len()).collect(), wanted: batch.to_vec(), decisions, answers: Vec::new() };
+        decided.settle(outcomes, |account| written.contains(&account));
         Ok(())
     }
 
     /// Lock, decide, write: exact whatever was guessed.
     async fn exact(&mut self, batch: &[&Wanted], open: &[usize], outcomes: &mut [Outcome]) -> Result<(), StoreError> {
         let Some(now) = batch.iter().map(|wanted| wanted.now).max() else { return Ok(()) };
-        let grace = self.settings.grace;
-        let doubts = self.doubtful.clone();
-        let mut tx = store::begin(self.connection().await?).await?;
+        let (grace, doubts) = (self.settings.grace, self.doubtful.clone());
         let places = open.iter().filter_map(|place| batch.get(*place).map(|wanted| (*place, *wanted))).collect::<Vec<_>>();
-        let mut accounts = places.iter().map(|(_, wanted)| wanted.account.0).collect::<Vec<_>>();
-        accounts.sort_unstable();
-        accounts.dedup();
-        let mut locked = store::lock_balances(&mut tx, &accounts, grace, now).await?;
-        for (account, locked) in locked.iter_mut().filter(|(_, locked)| locked.has_ended_lots) {
-            locked.pools = lots::service::expire_in(&mut tx, *account, locked.pools, now).await?;
-        }
-        let prices = pricing::store::list_prices(&mut *tx).await?;
-        let seen = Seen::by(&mut tx, &places, now).await?;
-        let found = written_after_all(&mut tx, &doubts, &places).await?;
-        let mut later: Vec<(usize, &Wanted)> = Vec::with_capacity(places.len());
+        let mut tx = store::begin(self.connection().await?).await?;
+        let mut seen = Seen::under_lock(&mut tx, &places, &doubts, grace, now).await?;
+        let mut later = Vec::with_capacity(places.len());
         for (place, wanted) in places {
-            let early = found
-                .get(&place)
-                .map(|entry| Ok(Spent::New(entry.clone())))
-                .or_else(|| seen.early_outcome(wanted, locked.get(&wanted.account)));
-            match (early, outcomes.get_mut(place)) {
+            match (seen.early_outcome(place, wanted), outcomes.get_mut(place)) {
                 (Some(early), Some(outcome)) => *outcome = Some(early),
                 (None, _) => later.push((place, wanted)),
                 (Some(_), None) => {}
             }
         }
-        let rest = later.iter().map(|(_, wanted)| *wanted).collect::<Vec<_>>();
-        let mut pools = locked.iter().map(|(account, locked)| (*account, locked.pools)).collect::<HashMap<_, _>>();
-        let before = pools.clone();
-        let decisions = decide(&rest, &prices, &mut pools);
-        let columns = Columns::of(&rest, &decisions, &prices, &before);
+        let before = seen.book.pools.clone();
+        let decided = Decided::of(later, &seen.prices, &mut seen.book)?;
+        let columns = Columns::of(&decided.wanted, &decided.decisions, &seen.prices, &before);
         let written = if columns.is_empty() { Vec::new() } else { store::append_where_unchanged(&mut tx, &columns, grace, now).await? };
-        let newly = doubtful(later.iter().copied(), &decisions);
+        let is_certain = |account: AccountId| written.contains(&account) || !decided.has_entries(account);
+        for (account, held) in decided.write_holds(&mut tx, is_certain).await? {
+            seen.book.pools.entry(account).and_modify(|pools| pools.held = held);
+        }
+        let newly = doubtful(decided.places.iter().copied().zip(decided.wanted.iter().copied()), &decided.decisions);
         let committed = tx.commit().await;
         self.doubtful.extend(newly);
-        committed?;
-        self.doubtful.retain(|place, _| !open.contains(place));
-        self.prices = Some(prices);
-        let mut decided: Vec<Outcome> = Vec::new();
-        decided.resize_with(rest.len(), || None);
-        let has_entries = |account: AccountId| written.contains(&account);
-        let has_none = |account: AccountId| {
-            !rest.iter().zip(&decisions).any(|(wanted, decision)| wanted.account == account && matches!(decision, Some(Decision::Write(_))))
-        };
-        let is_certain = |account: AccountId| has_entries(account) || has_none(account);
-        settle(&rest, &decisions, &mut decided, is_certain);
-        // Never what was decided and not written: the next batch would start from credits that nobody has.
-        self.remember(pools.into_iter().filter(|(account, _)| is_certain(*account)));
-        for ((place, _), outcome) in later.into_iter().zip(decided) {
-            if let Some(slot) = outcomes.get_mut(place) {
-                *slot = outcome;
-            }
+        if let Err(lost) = committed {
+            decided.give_up_unkeyed_holds(outcomes);
+            return Err(lost.into());
         }
+        self.doubtful.retain(|place, _| !open.contains(place));
+        self.prices = Some(seen.prices);
+        decided.settle(outcomes, is_certain);
+        // Never what was decided and not written: the next batch would start from credits that nobody has.
+        self.remember(seen.book.pools.into_iter().filter(|(account, _)| is_certain(*account)));
         Ok(())
     }
 
@@ -257,113 +239,11 @@ fn open_places(outcomes: &[Outcome]) -> Vec<usize> {
     outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_none()).map(|(place, _)| place).collect()
 }
 
-/// The entries without a key that a decided batch writes: with a key, the ledger itself tells whether they were written.
+/// The entries of debits without a key that a decided batch writes: with a key, the ledger itself tells whether they were written.
 fn doubtful<'a>(places: impl Iterator<Item = (usize, &'a Wanted)>, decisions: &[Option<Decision>]) -> HashMap<usize, Transaction> {
-    let entry = |((place, wanted), decision): ((usize, &'a Wanted), &Option<Decision>)| match decision {
-        Some(Decision::Write(moved)) if wanted.key.is_none() => Some((place, transaction(wanted, moved))),
+    let entry = |((place, wanted), decision): ((usize, &'a Wanted), &Option<Decision>)| match (decision, &wanted.work) {
+        (Some(Decision::Write(moved)), Work::Debit(spend)) if wanted.key.is_none() => Some((place, transaction(spend, moved, wanted.now))),
         _ => None,
     };
     places.zip(decisions).filter_map(entry).collect()
-}
-
-/// Which doubtful entries stand in the ledger after all. Their accounts must be locked, so that none comes in later.
-async fn written_after_all(
-    connection: &mut PgConnection,
-    doubts: &HashMap<usize, Transaction>,
-    places: &[(usize, &Wanted)],
-) -> Result<HashMap<usize, Transaction>, StoreError> {
-    let mut found = HashMap::new();
-    for (place, wanted) in places {
-        if let Some(entry) = doubts.get(place)
-            && store::is_written(connection, wanted.account, entry, &wanted.spend.actor).await?
-        {
-            found.insert(*place, entry.clone());
-        }
-    }
-    Ok(found)
-}
-
-/// What is known of a batch's keys and witnesses once its accounts are locked.
-struct Seen {
-    known: HashMap<(AccountId, String), KnownKey>,
-    /// Keys that were used on other routes.
-    foreign: HashSet<(AccountId, String)>,
-    /// Witnesses that are not borne out.
-    strangers: HashSet<(AccountId, SessionId)>,
-}
-
-impl Seen {
-    async fn by(connection: &mut PgConnection, places: &[(usize, &Wanted)], now: Timestamp) -> Result<Self, StoreError> {
-        let mut seen = Seen { known: HashMap::new(), foreign: HashSet::new(), strangers: HashSet::new() };
-        let keyed = places.iter().filter_map(|(_, wanted)| wanted.key.as_ref().map(|keyed| (wanted.account.0, keyed.key.clone())));
-        let (accounts, keys): (Vec<i64>, Vec<String>) = keyed.unzip();
-        if !keys.is_empty() {
-            seen.known = store::find_keys(connection, &accounts, &keys).await?;
-            seen.foreign = idempotency::store::list_known(connection, &accounts, &keys).await?;
-        }
-        let witnesses = places.iter().filter_map(|(_, wanted)| Some((wanted.account, wanted.witness?))).collect::<Vec<_>>();
-        if !witnesses.is_empty() {
-            seen.strangers = store::list_strangers(connection, &witnesses, now).await?;
-        }
-        Ok(seen)
-    }
-
-    /// What can be answered before anything is decided: a replay, a reused key, an account that may not spend. Who came with
-    /// a witness that is not borne out, or for an account that may not spend, is sent to the gate, which says why.
-    fn early_outcome(&self, wanted: &Wanted, locked: Option<&store::LockedAccount>) -> Option<Result<Spent, CreditError>> {
-        let may_spend = locked.is_some_and(|locked| locked.may_spend);
-        if wanted.witness.is_some_and(|witness| !may_spend || self.strangers.contains(&(wanted.account, witness.session))) {
-            return Some(Err(CreditError::Unproven));
-        }
-        if locked.is_none() {
-            return Some(Err(CreditError::NoBalance));
-        }
-        if let Some(keyed) = &wanted.key {
-            let key = (wanted.account, keyed.key.clone());
-            if let Some(first) = self.known.get(&key) {
-                let is_same = crate::secrets::same(&first.input_hash, &keyed.input_hash);
-                return Some(if is_same { Ok(Spent::Replayed(first.transaction.clone())) } else { Err(CreditError::KeyReused) });
-            }
-            if self.foreign.contains(&key) {
-                return Some(Err(CreditError::KeyReused));
-            }
-        }
-        (!may_spend).then_some(Err(CreditError::NotAdmitted))
-    }
-}
-
-/// Writes down the outcomes of those accounts whose decisions are committed, or were decided under their lock.
-fn settle(batch: &[&Wanted], decisions: &[Option<Decision>], outcomes: &mut [Outcome], is_certain: impl Fn(AccountId) -> bool) {
-    for (place, (wanted, decision)) in batch.iter().zip(decisions).enumerate() {
-        let (Some(decision), true) = (decision, is_certain(wanted.account)) else { continue };
-        let outcome = match decision {
-            Decision::Write(moved) => Ok(Spent::New(transaction(wanted, moved))),
-            Decision::SameAs(first) => match (batch.get(*first), decisions.get(*first)) {
-                (Some(first), Some(Some(Decision::Write(moved)))) => Ok(Spent::Replayed(transaction(first, moved))),
-                _ => Err(CreditError::Busy),
-            },
-            Decision::KeyReused => Err(CreditError::KeyReused),
-            Decision::Refused(refused) => Err(CreditError::Refused(*refused)),
-        };
-        if let Some(slot) = outcomes.get_mut(place) {
-            *slot = Some(outcome);
-        }
-    }
-}
-
-/// The entry as it was written.
-fn transaction(wanted: &Wanted, moved: &crate::credits::rules::Move) -> Transaction {
-    let amount = moved.plan.plus(moved.extra).unwrap_or_default();
-    Transaction {
-        id: moved.after.last_seq,
-        kind: TransactionKind::Deduction,
-        amount,
-        balance_after: moved.after.total(),
-        operation: Some(wanted.spend.operation),
-        quantity: Some(wanted.spend.quantity.get()),
-        description: wanted.spend.description(),
-        metadata: wanted.spend.metadata.value(),
-        reference: wanted.spend.reference.clone(),
-        created_at: wanted.now,
-    }
 }

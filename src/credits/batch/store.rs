@@ -1,12 +1,13 @@
 //! SQL of batches.
 
-use super::rules::{Decision, Wanted, Witness};
+use super::rules::{Decision, Line, Wanted, Witness};
 use crate::{
     auth::model::Role,
     clock::Timestamp,
     credits::{
-        model::{Operation, Pools, Transaction as Entry, TransactionKind},
+        model::{Operation, Pools, Transaction as Entry},
         pricing::model::Prices,
+        store::LockedBalance,
     },
     db::StoreError,
     ids::{AccountId, SessionId},
@@ -25,6 +26,7 @@ pub struct Columns {
     old_seqs: Vec<i64>,
     old_plans: Vec<i64>,
     old_extras: Vec<i64>,
+    old_helds: Vec<i64>,
     plans: Vec<i64>,
     extras: Vec<i64>,
     new_seqs: Vec<i64>,
@@ -57,15 +59,12 @@ pub struct Columns {
 impl Columns {
     /// The entries that a decided batch writes.
     pub fn of(batch: &[&Wanted], decisions: &[Option<Decision>], prices: &Prices, before: &HashMap<AccountId, Pools>) -> Self {
-        let mut written = batch.iter().zip(decisions).filter_map(|(wanted, decision)| match decision {
-            Some(Decision::Write(moved)) => Some((*wanted, *moved)),
-            _ => None,
-        });
-        let mut entries = written.by_ref().collect::<Vec<_>>();
+        let lines = batch.iter().zip(decisions).filter_map(|(wanted, decision)| Some((*wanted, decision.as_ref()?.line(wanted, prices)?)));
+        let mut entries = lines.collect::<Vec<_>>();
         // Stable: within an account the order of arrival stays.
         entries.sort_by_key(|(wanted, _)| wanted.account);
         let mut columns = Columns::default();
-        for (wanted, moved) in entries {
+        for (wanted, Line { spend, unit_cost, moved, key }) in entries {
             let account = wanted.account.0;
             if columns.accounts.last() != Some(&account) {
                 columns.accounts.push(account);
@@ -73,6 +72,7 @@ impl Columns {
                 columns.old_seqs.push(before.last_seq);
                 columns.old_plans.push(before.plan.get());
                 columns.old_extras.push(before.extra.get());
+                columns.old_helds.push(before.held.get());
                 columns.plans.push(0);
                 columns.extras.push(0);
                 columns.new_seqs.push(0);
@@ -86,15 +86,15 @@ impl Columns {
             columns.extra_amounts.push(moved.extra.get());
             columns.plan_afters.push(moved.after.plan.get());
             columns.extra_afters.push(moved.after.extra.get());
-            columns.operations.push(wanted.spend.operation.as_str().to_owned());
-            columns.quantities.push(wanted.spend.quantity.get());
-            columns.unit_costs.push(prices.unit_cost(wanted.spend.operation, wanted.now));
-            columns.descriptions.push(wanted.spend.description());
-            columns.metadatas.push(wanted.spend.metadata.value());
-            columns.references.push(wanted.spend.reference.clone());
-            columns.actors.push(wanted.spend.actor.clone());
-            columns.keys.push(wanted.key.as_ref().map(|keyed| keyed.key.clone()));
-            columns.hashes.push(wanted.key.as_ref().map(|keyed| keyed.input_hash.to_vec()));
+            columns.operations.push(spend.operation.as_str().to_owned());
+            columns.quantities.push(spend.quantity.get());
+            columns.unit_costs.push(unit_cost);
+            columns.descriptions.push(spend.description());
+            columns.metadatas.push(spend.metadata.value());
+            columns.references.push(spend.reference.clone());
+            columns.actors.push(spend.actor.clone());
+            columns.keys.push(key.map(|keyed| keyed.key.clone()));
+            columns.hashes.push(key.map(|keyed| keyed.input_hash.to_vec()));
             columns.times.push(wanted.now);
         }
         for (operation, price) in &prices.0 {
@@ -186,8 +186,8 @@ pub async fn append_where_unchanged(
     let accounts = sqlx::query_scalar!(
         r#"
         with wanted as (
-            select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $24::bigint[], $25::bigint[])
-                as t (account_id, old_seq, plan, extra, new_seq, old_plan, old_extra)
+            select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $24::bigint[], $25::bigint[], $35::bigint[])
+                as t (account_id, old_seq, plan, extra, new_seq, old_plan, old_extra, old_held)
         ), entry as (
             select * from unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bigint[], $14::bigint[],
                                  $15::text[], $16::jsonb[], $17::text[], $18::text[], $19::text[], $20::bytea[], $21::timestamptz[])
@@ -221,7 +221,8 @@ pub async fn append_where_unchanged(
             join plans p on p.plan_id = a.plan_id
             left join subscriptions s on s.account_id = wanted.account_id
             where b.account_id = wanted.account_id and b.last_seq = wanted.old_seq and b.plan_credits = wanted.old_plan and b.extra_credits = wanted.old_extra
-              and (b.next_expiry_at is null or b.next_expiry_at > $22)
+              and b.held = wanted.old_held
+              and (b.next_expiry_at is null or b.next_expiry_at > $22) and (b.next_hold_expiry_at is null or b.next_hold_expiry_at > $22)
               and a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment') and p.is_active
               and (a.is_system or s.account_id is null or s.current_period_end > $22
                    or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $23))
@@ -271,7 +272,8 @@ pub async fn append_where_unchanged(
         &columns.priced_operations,
         &columns.costs,
         &columns.next_costs as &[Option<i64>],
-        &columns.next_froms as &[Option<Timestamp>]
+        &columns.next_froms as &[Option<Timestamp>],
+        &columns.old_helds
     )
     .fetch_all(connection)
     .await?;
@@ -281,12 +283,10 @@ pub async fn append_where_unchanged(
 /// An account as it is under the batch's lock.
 #[derive(Debug, Clone, Copy)]
 pub struct LockedAccount {
-    /// Its pools.
-    pub pools: Pools,
+    /// Its balance, as the row has it: lots and holds that are over must be ended before anything is spent.
+    pub balance: LockedBalance,
     /// Whether it may spend now.
     pub may_spend: bool,
-    /// Whether lots of its extra pool are over and must be ended before anything is spent.
-    pub has_ended_lots: bool,
 }
 
 /// Locks the balances of several accounts, in the order of their numbers, and says which of them may spend now.
@@ -298,8 +298,8 @@ pub async fn lock_balances(
 ) -> Result<HashMap<AccountId, LockedAccount>, StoreError> {
     let rows = sqlx::query!(
         r#"
-        select b.account_id as "account: AccountId", b.plan_credits as "plan: Credits", b.extra_credits as "extra: Credits", b.last_seq,
-               coalesce(b.next_expiry_at <= $2, false) as "has_ended_lots!",
+        select b.account_id as "account: AccountId", b.plan_credits as "plan: Credits", b.extra_credits as "extra: Credits",
+               b.held as "held: Credits", b.last_seq, b.next_expiry_at, b.next_hold_expiry_at,
                a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment') and p.is_active
                and (a.is_system or s.account_id is null or s.current_period_end > $2
                     or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $3)) as "may_spend!"
@@ -318,8 +318,12 @@ pub async fn lock_balances(
     .fetch_all(connection)
     .await?;
     let locked = rows.into_iter().map(|row| {
-        let pools = Pools { plan: row.plan, extra: row.extra, last_seq: row.last_seq };
-        (row.account, LockedAccount { pools, may_spend: row.may_spend, has_ended_lots: row.has_ended_lots })
+        let balance = LockedBalance {
+            pools: Pools { plan: row.plan, extra: row.extra, held: row.held, last_seq: row.last_seq },
+            next_expiry_at: row.next_expiry_at,
+            next_hold_expiry_at: row.next_hold_expiry_at,
+        };
+        (row.account, LockedAccount { balance, may_spend: row.may_spend })
     });
     Ok(locked.collect())
 }
@@ -352,50 +356,4 @@ pub async fn list_strangers(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(|row| (row.account, row.session)).collect())
-}
-
-/// An entry that a key made before, with the hash of its input.
-#[derive(Debug, Clone)]
-pub struct KnownKey {
-    /// The entry.
-    pub transaction: Entry,
-    /// SHA-256 of the first input.
-    pub input_hash: Vec<u8>,
-}
-
-/// What the ledger knows of these keys, each with its account.
-pub async fn find_keys(
-    connection: &mut PgConnection,
-    accounts: &[i64],
-    keys: &[String],
-) -> Result<HashMap<(AccountId, String), KnownKey>, StoreError> {
-    let rows = sqlx::query!(
-        r#"
-        select c.account_id as "account: AccountId", c.idempotency_key as "key!", c.seq, c.kind as "kind: TransactionKind", c.amount as "amount!: Credits",
-               c.balance_after as "balance_after!: Credits", c.operation as "operation: Operation", c.quantity, c.description, c.metadata, c.reference,
-               c.input_hash as "input_hash!", c.created_at
-        from unnest($1::bigint[], $2::text[]) as wanted (account_id, key)
-        join credit_transactions c on c.account_id = wanted.account_id and c.idempotency_key = wanted.key
-        "#,
-        accounts,
-        keys
-    )
-    .fetch_all(connection)
-    .await?;
-    let known = rows.into_iter().map(|row| {
-        let transaction = Entry {
-            id: row.seq,
-            kind: row.kind,
-            amount: row.amount,
-            balance_after: row.balance_after,
-            operation: row.operation,
-            quantity: row.quantity,
-            description: row.description,
-            metadata: row.metadata,
-            reference: row.reference,
-            created_at: row.created_at,
-        };
-        ((row.account, row.key), KnownKey { transaction, input_hash: row.input_hash })
-    });
-    Ok(known.collect())
 }

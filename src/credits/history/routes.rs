@@ -93,5 +93,5 @@ async fn burndown(
     let account = member.account;
     let pace = store::get_pace(&state.pool, account.id, now - TimeDelta::days(days)).await?;
     let resets_at = account.subscription.map(|subscription| subscription.current_period_end);
-    Ok(Answer::ok(rules::burndown(days, pace, account.pools.total(), resets_at, now)))
+    Ok(Answer::ok(rules::burndown(days, pace, account.pools.available(), resets_at, now)))
 }

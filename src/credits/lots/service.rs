@@ -8,9 +8,10 @@ use super::{
 use crate::{
     clock::Timestamp,
     credits::{
+        holds,
         model::{Pools, TransactionKind},
         service::CreditError,
-        store::{NewEntry, append_entry, lock_balance},
+        store::{LockedBalance, NewEntry, append_entry, lock_balance},
     },
     db::{self, StoreError},
     ids::AccountId,
@@ -21,16 +22,34 @@ use sqlx::{PgConnection, PgPool};
 /// Accounts whose lots are ended at once.
 const BATCH: i64 = 100;
 
-/// Locks an account's balance and gives it as it is at `now`: lots that are over by then are ended first.
+/// Locks an account's balance and gives it as it is at `now`: lots and holds that are over by then are ended first.
 pub async fn lock_in(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<Option<Pools>, StoreError> {
     let Some(locked) = lock_balance(connection, account).await? else { return Ok(None) };
-    let is_due = locked.next_expiry_at.is_some_and(|next_expiry_at| next_expiry_at <= now);
-    if is_due { expire_in(connection, account, locked.pools, now).await.map(Some) } else { Ok(Some(locked.pools)) }
+    bring_up_in(connection, account, locked, now).await.map(Some)
+}
+
+/// Ends the lots and holds of a locked balance that are over at `now`, and gives it as it is then.
+pub async fn bring_up_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    locked: LockedBalance,
+    now: Timestamp,
+) -> Result<Pools, StoreError> {
+    let is_over = |ends_at: Option<Timestamp>| ends_at.is_some_and(|ends_at| ends_at <= now);
+    let mut pools = locked.pools;
+    // Holds first: one that is over must not displace, or be displaced for, another.
+    if is_over(locked.next_hold_expiry_at) {
+        pools = holds::service::expire_in(connection, account, pools, now).await?;
+    }
+    if is_over(locked.next_expiry_at) {
+        pools = expire_in(connection, account, pools, now).await?;
+    }
+    Ok(pools)
 }
 
 /// Ends the lots that are over at `now`: one entry each for what was left, made at the instant at which the lot ended. So the
-/// ledger tells the same whether a request came first or the scheduler. The balance must be locked and be `pools`.
-pub async fn expire_in(connection: &mut PgConnection, account: AccountId, mut pools: Pools, now: Timestamp) -> Result<Pools, StoreError> {
+/// ledger tells the same whether a request came first or the scheduler. Holds that are not covered any more are displaced. The balance must be locked and be `pools`.
+async fn expire_in(connection: &mut PgConnection, account: AccountId, mut pools: Pools, now: Timestamp) -> Result<Pools, StoreError> {
     let lots = rules::settled(store::list_lots(&mut *connection, account).await?, pools.extra);
     let (over, alive) = rules::split(lots, now);
     for lot in over {
@@ -53,7 +72,7 @@ pub async fn expire_in(connection: &mut PgConnection, account: AccountId, mut po
         pools = moved.after;
     }
     store::replace_lots(connection, account, &rules::worth_keeping(alive)).await?;
-    Ok(pools)
+    holds::service::fit_in(connection, account, pools, now).await
 }
 
 /// Notes that credits came into the extra pool, which held `before`, by the entry of that number.

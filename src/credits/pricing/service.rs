@@ -33,13 +33,13 @@ pub enum PriceError {
 pub async fn quote(pool: &PgPool, pools: Pools, operation: Operation, quantity: Quantity, now: Timestamp) -> Result<Quote, CreditError> {
     let prices = store::list_prices(pool).await?;
     let cost = price(operation, quantity, prices.unit_cost(operation, now))?;
-    let available = pools.total();
+    let available = pools.available();
     Ok(Quote { cost, available, sufficient: cost <= available })
 }
 
 /// What a job of several parts would cost, and how much of it could be paid for. Writes nothing.
 pub async fn quote_job(pool: &PgPool, pools: Pools, job: &Job, now: Timestamp) -> Result<JobQuote, CreditError> {
-    Ok(rules::quote(job, &store::list_prices(pool).await?, pools.total(), now)?)
+    Ok(rules::quote(job, &store::list_prices(pool).await?, pools.available(), now)?)
 }
 
 /// A price that somebody sets.

@@ -133,6 +133,11 @@ async fn negative_balances(connection: &mut PgConnection) -> Result<Vec<Finding>
             from credit_transactions
             where plan_after < 0 or extra_after < 0
             union all
+            select b.account_id, format('%s are held of plan %s, extra %s, and %s by the open holds', b.held, plan_credits, extra_credits, coalesce(h.held, 0))
+            from credit_balances b
+            left join (select account_id, sum(amount) as held from credit_holds where status = 'open' group by account_id) h on h.account_id = b.account_id
+            where b.held <> coalesce(h.held, 0) or b.held > plan_credits + extra_credits
+            union all
             select account_id, format('its money is %s', balance) from account_money where balance < 0
             union all
             select account_id, format('after row %s its money was %s', seq, balance_after) from account_money_entries where balance_after < 0

@@ -1,4 +1,4 @@
-//! A whole tenant: one user, two sites of which one is deleted, a key, an open invoice, a report of its payment, an open invitation. And its numbers in a path's slots.
+//! A whole tenant: one user, two sites of which one is deleted, a key, an open invoice, a report of its payment, an open invitation, an open hold. And its numbers in a path's slots.
 
 use super::{Session, TestApp};
 use axum::http::Method;
@@ -30,6 +30,8 @@ pub(crate) struct Tenant {
     pub(crate) invitation: i64,
     /// An order of staff's for it that waits for a second admin.
     pub(crate) approval: i64,
+    /// An open hold, of a number that no other tenant's has.
+    pub(crate) hold: i64,
 }
 
 impl Tenant {
@@ -62,6 +64,17 @@ impl Tenant {
         let work = r#"{"credits": {"amount": 1, "kind": "adjustment", "expires_at": null}}"#;
         app.run(format!("{asked} select {account}, 'credits', '{work}', 'one credit', 'sorry', 'pending', 0, created_at, created_at + interval '7 days' from accounts where account_id = {account}")).await;
         let approval = app.text(format!("select max(approval_id)::text from approvals where account_id = {account}")).await;
+        // By hand: numbers count within the account, so that every tenant's first would be the same.
+        let hold = account * 1_000;
+        app.run(format!(
+            "insert into credit_holds (account_id, hold_seq, status, amount, operation, quantity, unit_cost, description, metadata, actor, created_at, expires_at)
+             select account_id, {hold}, 'open', 10, 'clustering', 1, 10, 'A run', '{{}}', 'user:{}', created_at, created_at + interval '15 minutes'
+             from accounts where account_id = {account};
+             update credit_balances set held = 10, next_hold_expiry_at = (select expires_at from credit_holds where account_id = {account})
+             where account_id = {account}",
+            session.user_id
+        ))
+        .await;
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         Tenant {
             session_id: app.text(format!("select session_id::text from sessions where user_id = {user}")).await,
@@ -74,6 +87,7 @@ impl Tenant {
             invitation: invitation.data()["id"].as_i64().expect("a number"),
             approval: approval.parse().expect("a number"),
             sites,
+            hold,
             session,
         }
     }
@@ -88,6 +102,7 @@ impl Tenant {
             "transfers" => vec![self.payment.1.clone()],
             // Its first entry. Numbers count within the account: every other one has this, too.
             "transactions" => vec!["1".to_owned()],
+            "holds" => vec![self.hold.to_string()],
             "invitations" => vec![self.invitation.to_string()],
             "users" => vec![self.session.user_id.to_string()],
             "sessions" => vec![self.session_id.clone()],
