@@ -18,7 +18,7 @@ use super::{
     store,
 };
 use crate::{
-    accounts::{self, life::Held, model::AccountStatus, rules::AccountEvent},
+    accounts::{self, life::{AccountError, Held}, model::AccountStatus, rules::AccountEvent},
     audit::model::Origin,
     clock::Timestamp,
     credits,
