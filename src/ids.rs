@@ -52,6 +52,8 @@ row_id! {
     AuditId;
     /// An order that waits for a second admin.
     ApprovalId;
+    /// A bank statement that staff read in.
+    StatementId;
     /// An invitation to an account.
     InvitationId;
 }

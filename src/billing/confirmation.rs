@@ -18,7 +18,12 @@ use super::{
     store,
 };
 use crate::{
-    accounts::{self, life::{AccountError, Held}, model::AccountStatus, rules::AccountEvent},
+    accounts::{
+        self,
+        life::{AccountError, Held},
+        model::AccountStatus,
+        rules::AccountEvent,
+    },
     audit::model::Origin,
     clock::Timestamp,
     credits,

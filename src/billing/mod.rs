@@ -21,5 +21,6 @@ pub mod reversals;
 pub mod routes;
 pub mod rules;
 pub mod service;
+pub mod statements;
 pub mod store;
 pub mod trials;

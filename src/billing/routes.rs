@@ -8,7 +8,7 @@ use super::{
     model::{AdminResult, Confirmation, Confirmed, ExternalPaymentId, Invoice, OtherAmount, Payee, Run, Transfer},
     payments, queue, reversals,
     service::{self, PlanWish, Terms},
-    trials,
+    statements, trials,
 };
 use crate::{
     accounts::rules::AccountEvent,
@@ -58,6 +58,7 @@ pub fn administration() -> OpenApiRouter<AppState> {
         .merge(customers::routes::administration())
         .merge(trials::routes::administration())
         .merge(approvals::routes::administration())
+        .merge(statements::routes::administration())
 }
 
 pub(super) fn terms(state: &AppState) -> Terms<'_> {

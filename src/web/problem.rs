@@ -27,6 +27,7 @@ use crate::{
         payments::{rules::PENDING_MAX, service::told},
         rules::Unpayable,
         service::BillingError,
+        statements::service::StatementError,
         trials::rules::NotExtended,
     },
     credits::{
@@ -803,6 +804,26 @@ impl From<HoldRefused> for Problem {
                     .fact("limit", OPEN_MAX)
             }
             HoldRefused::Pools(refused) => CreditError::Refused(refused).into(),
+        }
+    }
+}
+
+impl From<StatementError> for Problem {
+    fn from(error: StatementError) -> Self {
+        match error {
+            StatementError::Fault(fault) => {
+                let sentence = format!("The file can't be read and nothing of it was taken: {fault}.");
+                Self::new(StatusCode::BAD_REQUEST, "statement_unreadable", sentence).fact("line", fault.line).fact("column", fault.column)
+            }
+            StatementError::NotFound | StatementError::NoLine => Self::not_found(),
+            StatementError::Unmatched(why) => {
+                let sentence = format!("This line fits no open invoice ({why}); use confirm-bank-transfer and name the account.");
+                Self::refused("line_unmatched", sentence)
+            }
+            StatementError::InvoiceClosed => {
+                Self::conflict("invoice_not_open", "The invoice was closed meanwhile; look at the line again.")
+            }
+            StatementError::Billing(error) => error.into(),
         }
     }
 }

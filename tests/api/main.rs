@@ -30,6 +30,7 @@ mod sessions;
 mod shell;
 mod sites;
 mod staff;
+mod statements;
 mod support;
 mod system;
 mod tenants;

@@ -117,6 +117,7 @@ impl Tenant {
 pub(crate) fn of_no_tenant(word: &str) -> Option<&'static str> {
     match word {
         "plans" => Some("starter"),
+        "statements" => Some("1"),
         "credit-costs" => Some("clustering"),
         "payment-methods" => Some("bank_transfer"),
         "assets" => Some("swagger.js"),
