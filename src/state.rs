@@ -6,8 +6,10 @@ use crate::{
     config::Config,
     credits::batch::combiner::{self, Combiner},
     gate::acquaintances::Acquaintances,
+    meters::Requests,
     period::days,
-    throttle::service::Throttle,
+    replica::Reads,
+    throttle::{service::Throttle, shared::Shared},
 };
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use std::{
@@ -16,6 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +33,8 @@ pub struct AppState(Arc<Parts>);
 pub struct Parts {
     /// The one pool.
     pub pool: PgPool,
+    /// Where reads go that may be a little old.
+    pub reads: Reads,
     /// The only reader of the wall clock.
     pub clock: Arc<dyn Clock>,
     /// What the environment said.
@@ -42,6 +47,8 @@ pub struct Parts {
     pub acquaintances: Acquaintances,
     /// The limiters.
     pub throttle: Throttle,
+    /// How long requests took.
+    pub requests: Requests,
     /// Requests that are being answered, also those whose client has gone.
     pub tasks: TaskTracker,
     /// Set when the server was told to stop.
@@ -51,21 +58,31 @@ pub struct Parts {
 impl AppState {
     /// Puts the parts together. One instance per server, or per test.
     pub fn new(pool: PgPool, clock: Arc<dyn Clock>, config: Config, authenticator: Authenticator) -> Self {
-        let throttle = Throttle::new(Arc::clone(&clock), config.throttle_disabled);
+        // A URL that can't be read was refused with the configuration.
+        let shared = config.redis_url.as_ref().and_then(|url| Shared::at(url, Duration::from_millis(config.redis_timeout_ms)).ok());
+        let throttle = Throttle::new(Arc::clone(&clock), shared, config.throttle_disabled);
         let shards = combiner::Settings {
             connect: PgConnectOptions::clone(&pool.connect_options()),
             shards: COMBINER_SHARDS,
             grace: days(config.grace_days),
         };
         let combiner = Combiner::start(shards);
+        let replica_url = config.database_replica_url.as_ref();
+        let reads = Reads::new(pool.clone(), replica_url, Arc::clone(&clock)).unwrap_or_else(|error| {
+            // Never with settings that were parsed: those were asked for it.
+            tracing::error!(%error, "the primary serves the replica's reads");
+            Reads::of_primary(pool.clone())
+        });
         AppState(Arc::new(Parts {
             pool,
+            reads,
             clock,
             config,
             authenticator,
             combiner,
             acquaintances: Acquaintances::default(),
             throttle,
+            requests: Requests::default(),
             tasks: TaskTracker::new(),
             is_draining: AtomicBool::new(false),
         }))

@@ -70,8 +70,11 @@ fn floor_of(path: &str) -> Floor {
     let (folder, file) = path.split_once('/').unwrap_or(("", path));
     let stem = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".rs");
     match (folder, stem) {
-        ("", "ids" | "money" | "period" | "clock" | "config" | "secrets" | "sealing" | "build_info" | "telemetry") => Floor::Ground,
-        ("", "db") | ("embedded", _) => Floor::Store,
+        ("", "ids" | "money" | "period" | "clock" | "config" | "secrets" | "sealing" | "build_info" | "telemetry" | "meters") => {
+            Floor::Ground
+        }
+        ("config", _) => Floor::Ground,
+        ("", "db" | "replica") | ("embedded", _) => Floor::Store,
         ("", "state") => Floor::State,
         ("", "router" | "jobs" | "server" | "main" | "lib") | ("cli" | "server" | "jobs", _) => Floor::Top,
         ("", other) => panic!("src/{other}.rs stands on no floor yet: give it one in floor_of"),

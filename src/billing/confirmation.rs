@@ -30,6 +30,7 @@ use crate::{
     db::{self, StoreError},
     idempotency::model::Keyed,
     ids::{AccountId, PaymentId, PaymentMethod, UserId},
+    meters,
     money::Money,
     plans::{self, model::Plan},
     subscriptions::{self, rules::Hold, service::Paid},
@@ -89,7 +90,7 @@ pub async fn confirm(
     terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Replayable<Confirmed>, BillingError> {
-    db::retried(|| async move {
+    let done = db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         if let Some((home, key)) = &by.key
             && let Some(first) = recall_in(&mut tx, *home, Some(key)).await?
@@ -107,9 +108,21 @@ pub async fn confirm(
             remember_in(&mut tx, *home, Some(key), (200, &confirmed.value()), now).await?;
         }
         end(tx, order.run()).await?;
-        Ok((confirmed, false))
+        Ok::<_, BillingError>((confirmed, false))
     })
-    .await
+    .await?;
+    if let (Run::Real, (confirmed, false)) = (order.run(), &done) {
+        count(confirmed);
+    }
+    Ok(done)
+}
+
+/// Counts what was confirmed and is committed, unless it had been before.
+pub(super) fn count(confirmed: &Confirmed) {
+    if confirmed.data["already_confirmed"] == Value::Bool(false) {
+        meters::confirmed();
+        meters::granted(meters::Cause::Confirmation, confirmed.data["transaction"]["amount"].as_i64().unwrap_or(0));
+    }
 }
 
 /// A report as the transfer that it tells of, once nobody else can judge it.

@@ -140,14 +140,15 @@ async fn transactions(
 ) -> Outcome<Response> {
     let account = member.account.id;
     let filter = filter.into_filter();
+    let pool = state.reads.pool().await;
     if statement::routes::is_wanted(&headers) {
-        return Ok(statement::routes::answer(state.pool.clone(), (account, &member.account.slug), filter, now));
+        return Ok(statement::routes::answer(pool.clone(), (account, &member.account.slug), filter, now));
     }
     let rows = match page.newer_than() {
-        Some(newer_than) => store::list_newer(&state.pool, account, &filter, newer_than, page.limit()).await?,
-        None => store::list_older(&state.pool, account, &filter, page.older_than(), page.limit()).await?,
+        Some(newer_than) => store::list_newer(pool, account, &filter, newer_than, page.limit()).await?,
+        None => store::list_older(pool, account, &filter, page.older_than(), page.limit()).await?,
     };
-    let count = if page.count { Some(store::count_entries(&state.pool, account, &filter).await?) } else { None };
+    let count = if page.count { Some(store::count_entries(pool, account, &filter).await?) } else { None };
     Ok(Answer::list(page.page(rows, |row| row.id, count)).into_response())
 }
 

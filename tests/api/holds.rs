@@ -1,11 +1,22 @@
 //! Holds: credits reserved before the work and paid after it, however many ask at once.
 #![allow(clippy::unwrap_used, reason = "a test that can not read its answer has failed")]
 
-use crate::support::{Call, Reply, Session, TestApp, request_to, tenant::Tenant};
+use crate::support::{Call, Reply, Session, TestApp, TestDatabase, request_to, tenant::Tenant};
 use axum::http::Method;
 use futures::{StreamExt as _, future::join_all, stream};
 use serde_json::{Value, json};
-use std::time::Duration;
+use sqlx::postgres::PgConnectOptions;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixListener, UnixStream},
+};
 
 const DEDUCT: &str = "/api/v1/billing/credits/deduct/";
 const HOLDS: &str = "/api/v1/billing/credits/holds/";
@@ -201,6 +212,25 @@ async fn an_expired_hold_reserves_nothing_though_no_job_ran() {
 }
 
 #[tokio::test]
+async fn a_hold_placed_on_one_instance_is_kept_from_debits_on_the_other() {
+    let app = TestApp::start().await;
+    let other = app.beside();
+    let ana = app.register("ana@example.com").await;
+    let there = |path: &str, body: Value| request_to(&other, Method::POST, path).bearer(&ana.access).json(body).send();
+    // From here on this instance remembers the pools, and asks nobody before it spends.
+    spend(&app, &ana, 1).await.expect(201);
+
+    there(HOLDS, words(1_999)).await.expect(201);
+    let while_held = spend(&app, &ana, 1).await;
+    there(&format!("{HOLDS}1/release/"), json!({})).await.expect(200);
+    let after = spend(&app, &ana, 1_999).await;
+
+    while_held.expect_code(402, "insufficient_credits");
+    after.expect(201);
+    app.verify().await;
+}
+
+#[tokio::test]
 async fn the_job_writes_down_what_expired_once_and_leaves_the_rest() {
     let app = TestApp::start().await;
     let (ana, ben) = (app.register("ana@example.com").await, app.register("ben@example.com").await);
@@ -260,7 +290,7 @@ async fn keys_sent_again_and_again_over_debits_and_holds_have_one_effect_each() 
     let replayed = stream::iter(0..3_000)
         .map(|n: usize| {
             let key = (n * 7) % 150;
-            let path = if key % 3 == 0 { DEDUCT } else { HOLDS };
+            let path = if key.is_multiple_of(3) { DEDUCT } else { HOLDS };
             let call = on_either(n, path).bearer(&ana.access).header("Idempotency-Key", &format!("key-{key}")).json(words(1));
             async move { call.send().await.expect(201).headers.contains_key("idempotent-replayed") }
         })
@@ -490,6 +520,96 @@ async fn a_lost_connection_settles_no_hold_twice() {
     assert!((done(1)..=sent(1)).contains(&(held - keyed)) && (done(2)..=sent(2)).contains(&keyed), "{held} {keyed}");
     let twice = "select count(*) from (select 1 from credit_holds group by reference having count(*) > 1) t";
     assert_eq!(app.count(twice).await, 0);
+    app.verify().await;
+}
+
+/// Stands between a server and its Postgres, and can lose the answer to a COMMIT that was done.
+struct Eavesdropper {
+    /// Where the server connects to.
+    url: String,
+    /// How many answers are still to be lost.
+    to_lose: Arc<AtomicUsize>,
+}
+
+impl Eavesdropper {
+    async fn before(database: &TestDatabase) -> Self {
+        let options: PgConnectOptions = database.url().parse().unwrap();
+        let folder = std::env::temp_dir().join(format!("igny8-lost-{}", std::process::id()));
+        let socket = folder.join(format!(".s.PGSQL.{}", options.get_port()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::remove_file(&socket).ok();
+        let (listener, to_lose) = (UnixListener::bind(&socket).unwrap(), Arc::new(AtomicUsize::new(0)));
+        let lost = Arc::clone(&to_lose);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let lost = Arc::clone(&lost);
+                match options.get_socket() {
+                    Some(real) => {
+                        let real = real.join(format!(".s.PGSQL.{}", options.get_port()));
+                        tokio::spawn(carry(client, UnixStream::connect(real).await.unwrap(), lost))
+                    }
+                    None => {
+                        let real = TcpStream::connect((options.get_host(), options.get_port())).await.unwrap();
+                        tokio::spawn(carry(client, real, lost))
+                    }
+                };
+            }
+        });
+        // The last host of an address counts.
+        let more = if database.url().contains('?') { '&' } else { '?' };
+        Eavesdropper { url: format!("{}{more}host={}", database.url(), folder.display()), to_lose }
+    }
+
+    fn lose_next(&self) {
+        self.to_lose.store(1, Ordering::SeqCst);
+    }
+}
+
+/// Carries both ways until one side ends, or an answer is to be lost: then both ends are closed.
+async fn carry(mut client: UnixStream, mut server: impl AsyncRead + AsyncWrite + Unpin, to_lose: Arc<AtomicUsize>) {
+    let (mut asked, mut answered, mut is_lost) = ([0; 16_384], [0; 16_384], false);
+    loop {
+        tokio::select! {
+            read = client.read(&mut asked) => match read {
+                Ok(length @ 1..) => {
+                    let asked = asked.get(..length).unwrap();
+                    is_lost |= asked.windows(6).any(|word| word == b"COMMIT") && to_lose.swap(0, Ordering::SeqCst) == 1;
+                    server.write_all(asked).await.unwrap();
+                }
+                _ => return,
+            },
+            read = server.read(&mut answered) => match read {
+                Ok(length @ 1..) if !is_lost => drop(client.write_all(answered.get(..length).unwrap()).await),
+                _ => return,
+            },
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_found_by_its_key_and_never_done_twice() {
+    let database = TestDatabase::new().await;
+    let eavesdropper = Eavesdropper::before(&database).await;
+    let app = TestApp::connected(database, eavesdropper.url.clone(), |_| {}).await;
+    let ana = app.register("ana@example.com").await;
+    let lost = |call: Call| {
+        eavesdropper.lose_next();
+        call.send()
+    };
+
+    let unkeyed = lost(place(&app, &ana, 10)).await;
+    let keyed = lost(place(&app, &ana, 10).header("Idempotency-Key", "a")).await;
+    let captured = lost(capture(&app, &ana, 2).header("Idempotency-Key", "b")).await;
+    let captured_without_key = lost(capture(&app, &ana, 1)).await;
+    let again = capture(&app, &ana, 1).send().await;
+
+    assert_eq!(eavesdropper.to_lose.load(Ordering::SeqCst), 0, "each answer was lost");
+    unkeyed.expect_code(503, "try_again");
+    assert_eq!(keyed.expect(201).data()["hold"]["id"], 2);
+    assert_eq!(captured.expect(201).data()["transaction"]["id"], 2);
+    captured_without_key.expect_code(503, "try_again");
+    assert_eq!(again.expect_code(409, "hold_not_open").body["state"], "captured");
+    assert_eq!((app.count("select count(*) from credit_holds").await, balance(&app, &ana).await), (2, (1_980, 0, 1_980)));
     app.verify().await;
 }
 

@@ -11,6 +11,7 @@ use std::{
 static FETCHING: Mutex<()> = Mutex::new(());
 
 /// A program of a package, ready to be run. Fails with one sentence where it is neither installed nor to be had.
+#[expect(clippy::disallowed_methods, reason = "where the machine keeps its programs, not a setting of the application")]
 pub(crate) fn tool(name: &str, package: &str) -> Command {
     let installed = env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(name).is_file()));
     if installed {

@@ -16,10 +16,11 @@ use crate::{
     credits::service::StaffMove,
     db::{self, StoreError},
     ids::{AccountId, ApprovalId},
+    meters,
     period::days,
     plans,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
 /// Confirms a transfer, or asks for a second admin where it is another amount by more than the threshold.
@@ -157,7 +158,7 @@ pub async fn approve(
     terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Replayable<Confirmed>, BillingError> {
-    db::retried(|| async move {
+    let done = db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         if let Some(first) = recall_key_in(&mut tx, by).await? {
             return Ok((first, true));
@@ -167,9 +168,23 @@ pub async fn approve(
         let approved = approve_in(&mut tx, order, run, by, terms, now).await?;
         remember_key_in(&mut tx, by, (200, &approved), now).await?;
         end(tx, run).await?;
-        Ok((approved, false))
+        Ok::<_, BillingError>((approved, false))
     })
-    .await
+    .await?;
+    if let (Run::Real, (approved, false)) = (run, &done) {
+        count(&approved.data);
+    }
+    Ok(done)
+}
+
+/// Counts what was carried out and is committed, as the same order without a second admin is counted.
+fn count(approved: &Value) {
+    let result = &approved["result"];
+    match approved["approved"]["kind"].as_str() {
+        Some("transfer") => confirmation::count(&Confirmed { data: result.clone(), message: String::new() }),
+        Some("credits") => meters::granted(meters::Cause::Staff, result["amount"].as_i64().unwrap_or(0)),
+        Some(_) | None => {}
+    }
 }
 
 async fn approve_in(

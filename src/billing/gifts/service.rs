@@ -18,6 +18,7 @@ use crate::{
     },
     db,
     ids::AccountId,
+    meters,
 };
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -32,7 +33,7 @@ pub async fn adjust(
     now: Timestamp,
 ) -> Result<Replayable<Confirmed>, BillingError> {
     let key = by.key.as_ref().map(|(_, key)| key);
-    db::retried(|| async move {
+    let done = db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         accounts::store::lock_account(&mut tx, account).await?.ok_or(AccountError::NotFound)?;
         if let Some(first) = recall_in(&mut tx, account, key).await? {
@@ -41,9 +42,14 @@ pub async fn adjust(
         let moved = adjust_in(&mut tx, account, (wish, run), &by.origin, now).await?;
         remember_in(&mut tx, account, key, (201, &moved.value()), now).await?;
         end(tx, run).await?;
-        Ok((moved, false))
+        Ok::<_, BillingError>((moved, false))
     })
-    .await
+    .await?;
+    if let (Run::Real, false) = (run, done.1) {
+        // What is taken is nothing that was granted.
+        meters::granted(meters::Cause::Staff, wish.amount.get());
+    }
+    Ok(done)
 }
 
 /// Moves an account's credits by staff's hand, in the caller's transaction.

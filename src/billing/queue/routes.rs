@@ -52,12 +52,13 @@ async fn payments(State(state): State<AppState>, _: Operator, Query(query): Quer
     let reference = query.reference.map(|reference| reference.0);
     let invoice_reference = reference.as_deref().and_then(rules::read_reference);
     let filter = QueueFilter { status: query.status, reference, invoice_reference };
+    let pool = state.reads.pool().await;
     // The list runs the other way round than most: what follows a row is newer, what precedes it older.
     let rows = match page.newer_than() {
-        Some(before) => store::list_queued_before(&state.pool, &filter, before, page.limit()).await?,
-        None => store::list_queued_after(&state.pool, &filter, page.older_than(), page.limit()).await?,
+        Some(before) => store::list_queued_before(pool, &filter, before, page.limit()).await?,
+        None => store::list_queued_after(pool, &filter, page.older_than(), page.limit()).await?,
     };
-    let count = if page.count { Some(store::count_queued(&state.pool, &filter).await?) } else { None };
+    let count = if page.count { Some(store::count_queued(pool, &filter).await?) } else { None };
     Ok(Answer::list(page.page(rows, |row| row.payment.id.0, count)))
 }
 

@@ -145,7 +145,7 @@ pub async fn apply(
     terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<(LineOutcome, Option<Confirmed>), StatementError> {
-    db::retried(|| async move {
+    let done = db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         let stored = store::lock_line(&mut tx, statement, line).await?.ok_or(StatementError::NoLine)?;
         if stored.applied_at.is_some() {
@@ -166,9 +166,13 @@ pub async fn apply(
             return Err(StatementError::NoLine);
         }
         end(tx, run).await?;
-        Ok((LineOutcome::Applied, Some(confirmed)))
+        Ok::<_, StatementError>((LineOutcome::Applied, Some(confirmed)))
     })
-    .await
+    .await?;
+    if let (Run::Real, (_, Some(confirmed))) = (run, &done) {
+        confirmation::count(confirmed);
+    }
+    Ok(done)
 }
 
 fn transfer(stored: &StoredLine, payee: Payee, run: Run) -> Transfer {

@@ -42,5 +42,6 @@ async fn explain(
 ) -> Outcome<Answer> {
     let periods = filter.periods.and_then(|periods| usize::try_from(periods.0).ok()).unwrap_or(PERIODS_DEFAULT);
     let before_period = filter.before_period.map(|period| period.0);
-    Ok(Answer::ok(service::explain(&state.pool, member.account.id, before_period, periods, now).await?))
+    let pool = state.reads.pool().await;
+    Ok(Answer::ok(service::explain(pool, member.account.id, before_period, periods, now).await?))
 }

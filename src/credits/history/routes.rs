@@ -55,7 +55,8 @@ impl DaysFilter {
 #[utoipa::path(get, path = "/billing/credits/usage", tag = "credits", params(DaysFilter), responses((status = 200, body = Envelope<Usage>)), security(("bearer" = [])))]
 async fn usage(State(state): State<AppState>, Viewer(member): Viewer, now: Now, Query(filter): Query<DaysFilter>) -> Outcome<Answer> {
     let days = filter.days(now)?;
-    let (rows, _) = store::list_usage(&state.pool, member.account.id, days).await?;
+    let pool = state.reads.pool().await;
+    let (rows, _) = store::list_usage(pool, member.account.id, days).await?;
     Ok(Answer::ok(Usage { from: days.from, to: days.to, rows }))
 }
 
@@ -68,7 +69,8 @@ async fn usage_summary(
     Query(filter): Query<DaysFilter>,
 ) -> Outcome<Answer> {
     let days = filter.days(now)?;
-    let (rows, refunded) = store::list_usage(&state.pool, member.account.id, days).await?;
+    let pool = state.reads.pool().await;
+    let (rows, refunded) = store::list_usage(pool, member.account.id, days).await?;
     Ok(Answer::ok(rules::summary(days, &rows, refunded)))
 }
 
@@ -91,7 +93,8 @@ async fn burndown(
 ) -> Outcome<Answer> {
     let days = i64::from(filter.days.map_or(BURNDOWN_DAYS, |days| days.0));
     let account = member.account;
-    let pace = store::get_pace(&state.pool, account.id, now - TimeDelta::days(days)).await?;
+    let pool = state.reads.pool().await;
+    let pace = store::get_pace(pool, account.id, now - TimeDelta::days(days)).await?;
     let resets_at = account.subscription.map(|subscription| subscription.current_period_end);
     Ok(Answer::ok(rules::burndown(days, pace, account.pools.available(), resets_at, now)))
 }

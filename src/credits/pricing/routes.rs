@@ -76,8 +76,9 @@ async fn set_cost(
 /// Every price that was set, and those to come, the latest first.
 #[utoipa::path(get, path = "/billing/admin/credit-costs", tag = "billing administration", params(PageRequest), responses((status = 200, body = Page<CostChange>)), security(("bearer" = [])))]
 async fn cost_changes(State(state): State<AppState>, _: Developer, page: PageRequest) -> Outcome<Answer> {
-    let rows = store::list_changes(&state.pool, page.page_size, page.offset()).await?;
-    let count = store::count_changes(&state.pool).await?;
+    let pool = state.reads.pool().await;
+    let rows = store::list_changes(pool, page.page_size, page.offset()).await?;
+    let count = store::count_changes(pool).await?;
     Ok(Answer::list(page.page(rows, count)))
 }
 
