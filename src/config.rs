@@ -41,6 +41,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("INVOICE_DUE_DAYS", "7"),
     variable("APPROVAL_THRESHOLD_CREDITS", ""),
     variable("APPROVAL_THRESHOLD_MONEY", ""),
+    variable("RENEWAL_INVOICE_DAYS", "7"),
     variable("SELLER_NAME", "IGNY8"),
     variable("SELLER_ADDRESS", ""),
     variable("SELLER_TAX_ID", ""),
@@ -122,6 +123,8 @@ pub struct Config {
     pub approval_threshold_credits: Option<Credits>,
     /// By how much one admin may take another amount than what is owed, or set a plan that costs so much; unset: any.
     pub approval_threshold_money: Option<Money>,
+    /// Days before a paid period's end at which its renewal is invoiced.
+    pub renewal_invoice_days: u16,
     /// Who sells, as it stands on invoices.
     pub seller_name: String,
     /// The seller's address, a line each.
@@ -205,6 +208,7 @@ impl Config {
                 text.parse().ok().and_then(|number: u32| Credits::new(i64::from(number)).ok())
             }),
             approval_threshold_money: reader.optional_as("APPROVAL_THRESHOLD_MONEY", "an amount such as 100.00", |text| text.parse().ok()),
+            renewal_invoice_days: reader.ranged("RENEWAL_INVOICE_DAYS", 1, 29),
             seller_name: reader.text("SELLER_NAME"),
             seller_address: reader.lines("SELLER_ADDRESS"),
             seller_tax_id: reader.optional("SELLER_TAX_ID"),

@@ -4,11 +4,11 @@ use super::{
     approvals::{self, model::Waiting, rules::Thresholds},
     confirmation::{Confirmer, Order},
     customers::{self, service::StaffMove},
-    gifts, invoices, methods,
+    downgrades, gifts, invoices, methods,
     model::{AdminResult, Confirmation, Confirmed, ExternalPaymentId, Invoice, OtherAmount, Payee, Run, Transfer},
     payments, queue, reversals,
     service::{self, PlanWish, Terms},
-    statements, trials,
+    statements, timeline, trials,
 };
 use crate::{
     accounts::rules::AccountEvent,
@@ -40,6 +40,8 @@ pub fn paying() -> OpenApiRouter<AppState> {
         .merge(invoices::routes::paying())
         .merge(payments::routes::paying())
         .merge(methods::routes::paying())
+        .merge(downgrades::routes::deciding())
+        .merge(timeline::routes::reading())
 }
 
 /// What the platform's billing admins do.
