@@ -2,6 +2,7 @@
 
 mod reader;
 
+use crate::money::{Credits, Money};
 use ipnet::IpNet;
 use reader::Reader;
 use secrecy::SecretString;
@@ -38,6 +39,8 @@ pub const VARIABLES: &[Variable] = &[
     variable("TRIAL_DAYS", "14"),
     variable("GRACE_DAYS", "3"),
     variable("INVOICE_DUE_DAYS", "7"),
+    variable("APPROVAL_THRESHOLD_CREDITS", ""),
+    variable("APPROVAL_THRESHOLD_MONEY", ""),
     variable("RENEWAL_INVOICE_DAYS", "7"),
     variable("SELLER_NAME", "IGNY8"),
     variable("SELLER_ADDRESS", ""),
@@ -116,6 +119,10 @@ pub struct Config {
     pub grace_days: u16,
     /// Days until an invoice is due.
     pub invoice_due_days: u16,
+    /// Credits that one admin may move by one order; unset: any number.
+    pub approval_threshold_credits: Option<Credits>,
+    /// By how much one admin may take another amount than what is owed, or set a plan that costs so much; unset: any.
+    pub approval_threshold_money: Option<Money>,
     /// Days before a paid period's end at which its renewal is invoiced.
     pub renewal_invoice_days: u16,
     /// Who sells, as it stands on invoices.
@@ -197,6 +204,10 @@ impl Config {
             trial_days: reader.ranged("TRIAL_DAYS", 1, 365),
             grace_days: reader.ranged("GRACE_DAYS", 0, 90),
             invoice_due_days: reader.ranged("INVOICE_DUE_DAYS", 0, 365),
+            approval_threshold_credits: reader.optional_as("APPROVAL_THRESHOLD_CREDITS", "a whole number such as 1000", |text| {
+                text.parse().ok().and_then(|number: u32| Credits::new(i64::from(number)).ok())
+            }),
+            approval_threshold_money: reader.optional_as("APPROVAL_THRESHOLD_MONEY", "an amount such as 100.00", |text| text.parse().ok()),
             renewal_invoice_days: reader.ranged("RENEWAL_INVOICE_DAYS", 1, 29),
             seller_name: reader.text("SELLER_NAME"),
             seller_address: reader.lines("SELLER_ADDRESS"),

@@ -244,7 +244,9 @@ pub async fn grant_to_application(owner: &PgConnectOptions, application_role: &s
         format!(
             "revoke update, delete, truncate on credit_transactions, credit_refunds, credit_seals, audit_log, account_money_entries from {role}"
         ),
-        format!("revoke delete, truncate on invoices, payments, subscription_periods from {role}"),
+        format!(
+            "revoke delete, truncate on invoices, payments, subscription_periods, approvals, bank_statements, bank_statement_lines from {role}"
+        ),
         format!("revoke insert, update, delete, truncate on _sqlx_migrations from {role}"),
     ];
     let mut connection = PgConnection::connect_with(owner).await.map_err(DatabaseError::Connect)?;

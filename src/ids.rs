@@ -50,6 +50,10 @@ row_id! {
     PaymentId;
     /// A row of the audit log.
     AuditId;
+    /// An order that waits for a second admin.
+    ApprovalId;
+    /// A bank statement that staff read in.
+    StatementId;
     /// An invitation to an account.
     InvitationId;
 }

@@ -75,7 +75,8 @@ async fn end_periods(state: AppState, now: Timestamp) -> Result<(), String> {
 
 async fn invoice_renewals(state: AppState, now: Timestamp) -> Result<(), String> {
     let config = &state.config;
-    let terms = Terms { grace: days(config.grace_days), due_days: config.invoice_due_days, outbox: state.desk().outbox() };
+    let (grace, outbox) = (days(config.grace_days), state.desk().outbox());
+    let terms = Terms { grace, due_days: config.invoice_due_days, override_max: config.approval_threshold_money, outbox };
     let ahead = days(config.renewal_invoice_days);
     billing::renewals::service::invoice_due(&state.pool, terms, ahead, now).await.map(drop).map_err(|error| with_cause(&error))
 }

@@ -1,7 +1,9 @@
 //! Every route group and the door it stands behind, on one page.
 
 use crate::{
-    accounts, auth, billing, credits, gate, plans, sites,
+    accounts, audit, auth,
+    billing::{self, statements::rules::STATEMENT_BYTES_MAX},
+    credits, gate, plans, sites,
     state::AppState,
     system,
     throttle::model::Scope,
@@ -71,6 +73,11 @@ fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
         .merge(signed_in(sites::routes::reading(), Limit::CONTENT, state))
         .merge(signed_in(billing::routes::paying(), billing_limit, state))
         .merge(signed_in(billing::routes::administration(), Limit::BILLING_ADMIN, state))
+        .merge(
+            signed_in(billing::statements::routes::importing(), Limit::BILLING_ADMIN, state)
+                .layer(DefaultBodyLimit::max(STATEMENT_BYTES_MAX)),
+        )
+        .merge(signed_in(audit::routes::administration(), Limit::BILLING_ADMIN, state))
         .merge(signed_in(plans::routes::administration(), Limit::BILLING_ADMIN, state))
         .merge(signed_in(accounts::limits::routes::administration(), Limit::BILLING_ADMIN, state))
         .merge(signed_in(credits::routes::administration(), Limit::BILLING_ADMIN, state))

@@ -208,29 +208,6 @@ pub async fn resume(pool: &PgPool, account: AccountId, grace: TimeDelta, origin:
     Ok(tx.commit().await.map_err(StoreError::from)?)
 }
 
-/// Stops or reactivates an account by staff's hand.
-pub async fn move_by_staff(
-    pool: &PgPool,
-    account: AccountId,
-    (event, reason): (AccountEvent, &str),
-    grace: TimeDelta,
-    origin: &Origin,
-    now: Timestamp,
-) -> Result<AccountStatus, AccountError> {
-    let mut tx = db::begin(pool).await?;
-    let held = hold_in(&mut tx, account, grace, now).await?;
-    if held.row.is_system && event == AccountEvent::Suspended {
-        return Err(AccountError::System);
-    }
-    let ends_at = held.subscription.as_ref().map(|locked| locked.subscription.current_period_end);
-    if event == AccountEvent::Reactivated && ends_at.is_some_and(|end| end + grace <= now) {
-        return Err(AccountError::PeriodOver);
-    }
-    let status = move_in(&mut tx, account, held.standing.account, (event, Some(reason)), origin, now).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    Ok(status)
-}
-
 /// Deletes softly (H): nobody gets in any more, and for the account's retention time it can be taken back.
 pub async fn delete(pool: &PgPool, account: AccountId, by: UserId, origin: &Origin, now: Timestamp) -> Result<Timestamp, AccountError> {
     let mut tx = db::begin(pool).await?;

@@ -1,6 +1,10 @@
 //! Confirmations (G): one transaction each; the lock order is transfer → account → subscription → invoice → money.
 
 use super::{
+    approvals::{
+        model::{Wanted, Work},
+        rules::differs_by_more,
+    },
     balance::{
         self,
         model::{Cause, Direction, Kept},
@@ -11,7 +15,7 @@ use super::{
     payments::{self, store::NewTransfer, store::StoredPayment},
     rules::{self, Earlier, Settlement, Unpayable},
     service::{
-        BillingError, NewInvoiceTerms, Replayable, Terms, get_invoice_in, invoice_in, plan_named_in, purpose_of, recall_in, record_in,
+        BillingError, NewInvoiceTerms, Replayable, Terms, end, get_invoice_in, invoice_in, plan_named_in, purpose_of, recall_in, record_in,
         remember_in, written,
     },
     store,
@@ -107,10 +111,7 @@ pub async fn confirm(
         if let Some((home, key)) = &by.key {
             remember_in(&mut tx, *home, Some(key), (200, &confirmed.value()), now).await?;
         }
-        match order.run() {
-            Run::Real => tx.commit().await.map_err(StoreError::from)?,
-            Run::Dry => tx.rollback().await.map_err(StoreError::from)?,
-        }
+        end(tx, order.run()).await?;
         Ok::<_, BillingError>((confirmed, false))
     })
     .await?;
@@ -121,7 +122,7 @@ pub async fn confirm(
 }
 
 /// Counts what was confirmed and is committed, unless it had been before.
-fn count(confirmed: &Confirmed) {
+pub(super) fn count(confirmed: &Confirmed) {
     if confirmed.data["already_confirmed"] == Value::Bool(false) {
         meters::confirmed();
         meters::granted(meters::Cause::Confirmation, confirmed.data["transaction"]["amount"].as_i64().unwrap_or(0));
@@ -154,7 +155,8 @@ async fn reported_in(
     })
 }
 
-async fn confirm_in(
+/// Confirms a transfer in the caller's transaction.
+pub(super) async fn confirm_in(
     connection: &mut PgConnection,
     transfer: &Transfer,
     by: &Confirmer,
@@ -176,8 +178,13 @@ async fn payee_in(connection: &mut PgConnection, payee: &Payee) -> Result<Accoun
         Payee::Account(account) => Some(*account),
         Payee::Slug(slug) => accounts::store::find_by_slug(connection, slug).await?,
         Payee::Invoice(number) => store::find_account_of_invoice(connection, number).await?,
+        Payee::Email(email) => store::find_account_of_email(connection, email).await?,
+        Payee::Reference(typed) => match rules::read_reference(typed) {
+            Some(reference) => store::find_account_of_reference(connection, &reference).await?,
+            None => None,
+        },
     };
-    account.ok_or(BillingError::Account(AccountError::NotFound))
+    account.ok_or_else(|| BillingError::NoPayee(payee.clone()))
 }
 
 /// Takes the money. Everything is locked and judged before the first row is written.
@@ -189,7 +196,10 @@ async fn take_in(
     terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Confirmed, BillingError> {
-    let held = accounts::life::hold_in(connection, account, terms.grace, now).await?;
+    let held = accounts::life::hold_in(connection, account, terms.grace, now).await.map_err(|error| match error {
+        AccountError::NotFound => BillingError::NoPayee(transfer.payee.clone()),
+        other => other.into(),
+    })?;
     let open = store::lock_open_invoice(connection, account).await?;
     let kept = balance::store::lock_balance(connection, account).await?;
     let plan = plan_paid_for(connection, transfer, open.as_ref(), &held).await?;
@@ -197,7 +207,11 @@ async fn take_in(
     let invoiced = rules::invoice_for(&plan, open.as_ref());
     let asked = invoiced.map_or(plan.price, |invoice| invoice.amount);
     let currency = invoiced.map_or(CURRENCY, |invoice| invoice.currency.as_str());
-    let settlement = rules::settles(transfer, asked.less(kept.balance), currency)?;
+    let outstanding = asked.less(kept.balance);
+    let settlement = rules::settles(transfer, outstanding, currency)?;
+    if settlement != Settlement::Part && differs_by_more(terms.override_max, transfer.amount, outstanding) {
+        return Err(BillingError::NeedsApproval(Box::new(wanted(account, transfer))));
+    }
     let invoice = match (invoiced, &open) {
         (Some(invoice), _) => invoice.clone(),
         (None, other) => {
@@ -226,6 +240,15 @@ async fn take_in(
         }
     };
     finish_in(connection, &taken, confirmed, by, terms, now).await
+}
+
+/// The transfer as an order that waits for a second admin.
+fn wanted(account: AccountId, transfer: &Transfer) -> Wanted {
+    let reason = match &transfer.other_amount {
+        OtherAmount::Accepted(reason) => reason.clone(),
+        OtherAmount::Counted | OtherAmount::Refused => format!("{} of {}", transfer.external_payment_id, transfer.payer_name),
+    };
+    Wanted { account, work: Work::of_transfer(transfer), reason, run: transfer.run }
 }
 
 /// `plan_slug`, else the open invoice's plan, else the one that the account goes on with: the smaller one that it asked for, or

@@ -4,8 +4,10 @@
 //! whoever sends it how often. What comes above or below what an invoice asks for is kept in `balance` until an invoice takes it.
 //! `confirmation`, `outcome` and `notices` stand on the floor of the services.
 
+pub mod approvals;
 pub mod balance;
 pub mod confirmation;
+pub mod customers;
 pub mod downgrades;
 pub mod gifts;
 pub mod invoices;
@@ -22,5 +24,7 @@ pub mod reversals;
 pub mod routes;
 pub mod rules;
 pub mod service;
+pub mod statements;
 pub mod store;
 pub mod timeline;
+pub mod trials;

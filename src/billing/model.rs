@@ -150,6 +150,10 @@ pub enum Payee {
     Slug(String),
     /// By an invoice of it.
     Invoice(String),
+    /// By an invoice's payment reference, as the customer typed it.
+    Reference(String),
+    /// By the address of one of its people.
+    Email(String),
 }
 
 /// What an admin says of a transfer that he saw on the bank's statement.
@@ -188,7 +192,7 @@ pub enum OtherAmount {
     Accepted(String),
 }
 
-/// Whether a confirmation keeps what it did.
+/// Whether an admin's order keeps what it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
     /// It does.
@@ -201,6 +205,11 @@ impl Run {
     /// What `dry_run` says; left out: a real one.
     pub fn of(dry_run: Option<bool>) -> Self {
         if dry_run == Some(true) { Run::Dry } else { Run::Real }
+    }
+
+    /// How a sentence begins that tells what was done, or would be.
+    pub fn prefix(self) -> &'static str {
+        if self == Run::Dry { "Dry run, nothing written: " } else { "" }
     }
 }
 
@@ -260,4 +269,9 @@ pub struct AdminResult {
     /// Its credits, where they changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credits: Option<Credits>,
+    /// Each changed field with what it was and what it is.
+    #[schema(value_type = Object)]
+    pub changes: BTreeMap<&'static str, [Value; 2]>,
+    /// Whether nothing was kept.
+    pub dry_run: bool,
 }

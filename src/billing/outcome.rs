@@ -54,7 +54,7 @@ pub fn of_part(taken: &Taken<'_>, pools: Pools, invoice: Invoice, now: Timestamp
     let subscription = held.subscription.as_ref().map(|locked| locked.subscription.clone());
     let message = format!(
         "{}{} {} counted towards {} of {} (account {}); {} outstanding, nothing activated; reference {}.",
-        prefix(taken.transfer),
+        taken.transfer.run.prefix(),
         taken.transfer.amount,
         invoice.currency,
         invoice.number,
@@ -189,10 +189,6 @@ fn of_account(taken: &Taken<'_>, started: &Started, reset: &Reset, status: Accou
     ]
 }
 
-fn prefix(transfer: &Transfer) -> &'static str {
-    if transfer.run == Run::Dry { "Dry run, nothing written: " } else { "" }
-}
-
 fn sentence(taken: &Taken<'_>, started: &Started, reset: &Reset, kept: Money) -> String {
     let verb = match started.kind {
         PeriodKind::Renewal => "is renewed",
@@ -201,6 +197,6 @@ fn sentence(taken: &Taken<'_>, started: &Started, reset: &Reset, kept: Money) ->
     let until = started.subscription.current_period_end.format("%Y-%m-%d");
     let kept = if kept.is_zero() { String::new() } else { format!("; {kept} {} kept", taken.invoice_before.currency) };
     let (slug, account, reference) = (&taken.held.row.slug, taken.held.row.id, &taken.transfer.external_payment_id);
-    let (prefix, plan, before, after) = (prefix(taken.transfer), &taken.plan.name, reset.before, reset.after);
+    let (prefix, plan, before, after) = (taken.transfer.run.prefix(), &taken.plan.name, reset.before, reset.after);
     format!("{prefix}{plan} {verb} for {slug} (account {account}) until {until}; credits {before} → {after}{kept}; reference {reference}.")
 }

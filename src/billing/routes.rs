@@ -1,15 +1,17 @@
 //! Money over HTTP: what the customer owes, and what the billing admin confirms.
 
 use super::{
-    confirmation::{self, Confirmer, Order},
+    approvals::{self, model::Waiting, rules::Thresholds},
+    confirmation::{Confirmer, Order},
+    customers::{self, service::StaffMove},
     downgrades, gifts, invoices, methods,
     model::{AdminResult, Confirmation, Confirmed, ExternalPaymentId, Invoice, OtherAmount, Payee, Run, Transfer},
     payments, queue, reversals,
-    service::{self, Terms},
-    timeline,
+    service::{self, PlanWish, Terms},
+    statements, timeline, trials,
 };
 use crate::{
-    accounts::{self, rules::AccountEvent},
+    accounts::rules::AccountEvent,
     idempotency::model::Keyed,
     ids::{AccountId, PaymentMethod},
     money::Money,
@@ -18,7 +20,7 @@ use crate::{
     state::AppState,
     web::{
         caller::{Developer, Now, Operator, Owner, Source},
-        envelope::{Answer, Envelope},
+        envelope::{Answer, Envelope, wants_text},
         extract::{Body, Path, Text},
         field::Day,
         idempotency::IdempotencyKey,
@@ -27,7 +29,7 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -55,10 +57,20 @@ pub fn administration() -> OpenApiRouter<AppState> {
         .merge(reversals::routes::administration())
         .merge(invoices::routes::administration())
         .merge(methods::routes::administration())
+        .merge(customers::routes::administration())
+        .merge(trials::routes::administration())
+        .merge(approvals::routes::administration())
+        .merge(statements::routes::administration())
 }
 
 pub(super) fn terms(state: &AppState) -> Terms<'_> {
-    Terms { grace: days(state.config.grace_days), due_days: state.config.invoice_due_days, outbox: state.desk().outbox() }
+    let config = &state.config;
+    let (grace, outbox) = (days(config.grace_days), state.desk().outbox());
+    Terms { grace, due_days: config.invoice_due_days, override_max: config.approval_threshold_money, outbox }
+}
+
+pub(super) fn thresholds(state: &AppState) -> Thresholds {
+    Thresholds { credits: state.config.approval_threshold_credits, money: state.config.approval_threshold_money }
 }
 
 /// The admin's own account, under which his keys are kept.
@@ -104,7 +116,7 @@ pub(super) fn marked(answer: Answer, replayed: bool) -> Answer {
 }
 
 request_body! { Refused:
-    /// A transfer that an admin saw on the bank's statement. Name the account by one of the first three fields.
+    /// A transfer that an admin saw on the bank's statement. Name the account by one of the first five fields.
     pub struct ConfirmBody {
         /// The account's number.
         account_id: Option<i64>,
@@ -112,6 +124,10 @@ request_body! { Refused:
         account_slug: Option<Text<64>>,
         /// The number of an invoice of it.
         invoice_number: Option<Text<64>>,
+        /// The payment reference of an invoice of it, as the customer typed it.
+        reference: Option<Text<64>>,
+        /// The address of one of its people.
+        email: Option<Text<254>>,
         /// The bank's own reference; counts once.
         external_payment_id: ExternalPaymentId,
         /// What arrived.
@@ -140,11 +156,16 @@ request_body! { Refused:
 
 impl ConfirmBody {
     fn into_transfer(self) -> Outcome<Transfer> {
-        let payee = match (self.account_id, self.account_slug, self.invoice_number) {
-            (Some(id), None, None) => Payee::Account(AccountId(id)),
-            (None, Some(slug), None) => Payee::Slug(slug.0),
-            (None, None, Some(number)) => Payee::Invoice(number.0),
-            _ => return Err(Problem::invalid_field("account_id", "Give exactly one of account_id, account_slug and invoice_number.")),
+        let named = [
+            self.account_id.map(|id| Payee::Account(AccountId(id))),
+            self.account_slug.map(|slug| Payee::Slug(slug.0.to_lowercase())),
+            self.invoice_number.map(|number| Payee::Invoice(number.0.to_uppercase())),
+            self.reference.map(|reference| Payee::Reference(reference.0)),
+            self.email.map(|email| Payee::Email(email.0.to_lowercase())),
+        ];
+        let Ok([payee]) = <[Payee; 1]>::try_from(named.into_iter().flatten().collect::<Vec<_>>()) else {
+            let sentence = "Give exactly one of account_id, account_slug, invoice_number, reference and email.";
+            return Err(Problem::invalid_field("account_id", sentence));
         };
         let other_amount = other_amount(self.partial, self.accept_amount_mismatch, self.reason.map(|reason| reason.0))?;
         if self.amount.is_zero() {
@@ -177,7 +198,7 @@ pub(super) fn other_amount(partial: Option<bool>, accept: Option<bool>, reason: 
 }
 
 /// Confirms a bank transfer: activates or renews the plan that was paid for, once, whoever sends it how often.
-#[utoipa::path(post, path = "/billing/admin/confirm-bank-transfer", tag = "billing administration", request_body = ConfirmBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<Confirmation>), (status = 404, body = ErrorBody, description = "not_found: no such account or invoice"), (status = 409, body = ErrorBody, description = "transfer_conflict"), (status = 422, body = ErrorBody, description = "amount_mismatch, currency_mismatch, no_payable_plan, plan_not_payable")), security(("bearer" = [])))]
+#[utoipa::path(post, path = "/billing/admin/confirm-bank-transfer", tag = "billing administration", request_body = ConfirmBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<Confirmation>), (status = 202, body = Envelope<Waiting>, description = "waits for a second admin"), (status = 404, body = ErrorBody, description = "not_found: no such account, invoice, reference or address"), (status = 409, body = ErrorBody, description = "transfer_conflict"), (status = 422, body = ErrorBody, description = "amount_mismatch, currency_mismatch, no_payable_plan, plan_not_payable")), security(("bearer" = [])))]
 async fn confirm(
     state: State<AppState>,
     operator: Operator,
@@ -191,7 +212,7 @@ async fn confirm(
 }
 
 /// The same under its short address.
-#[utoipa::path(post, path = "/billing/confirm-bank-transfer", tag = "billing administration", request_body = ConfirmBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<Confirmation>), (status = 404, body = ErrorBody, description = "not_found: no such account or invoice"), (status = 409, body = ErrorBody, description = "transfer_conflict"), (status = 422, body = ErrorBody, description = "amount_mismatch, currency_mismatch, no_payable_plan, plan_not_payable")), security(("bearer" = [])))]
+#[utoipa::path(post, path = "/billing/confirm-bank-transfer", tag = "billing administration", request_body = ConfirmBody, params(("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<Confirmation>), (status = 202, body = Envelope<Waiting>, description = "waits for a second admin"), (status = 404, body = ErrorBody, description = "not_found: no such account, invoice, reference or address"), (status = 409, body = ErrorBody, description = "transfer_conflict"), (status = 422, body = ErrorBody, description = "amount_mismatch, currency_mismatch, no_payable_plan, plan_not_payable")), security(("bearer" = [])))]
 async fn confirm_short(
     state: State<AppState>,
     operator: Operator,
@@ -215,16 +236,25 @@ async fn confirmed(
     let key = Keyed::bind(key, &origin.actor, "confirm-bank-transfer", &format!("{body:?}"));
     let by = Confirmer::of(operator.0.user.id, home(&operator), origin, key);
     let order = Order::Seen(body.into_transfer()?);
-    let (confirmed, replayed) = confirmation::confirm(&state.pool, &order, &by, terms(&state), now).await?;
+    let (confirmed, replayed) = approvals::service::confirm(&state.pool, &order, &by, terms(&state), now).await?;
     Ok(answered(confirmed, replayed, &headers))
 }
 
 /// An order that was carried out: JSON, or a few lines for an admin in a terminal.
 pub(super) fn answered(confirmed: Confirmed, replayed: bool, headers: &HeaderMap) -> Answer {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let wants_text = accept.is_some_and(|accept| accept.trim_start().starts_with("text/plain"));
-    let answer = if wants_text { Answer::plain(lines(&confirmed)) } else { Answer::ok(confirmed.data).message(confirmed.message) };
-    marked(answer, replayed)
+    with_status(StatusCode::OK, confirmed, replayed, headers)
+}
+
+/// The same for an order that made something.
+pub(super) fn answered_created(confirmed: Confirmed, replayed: bool, headers: &HeaderMap) -> Answer {
+    with_status(StatusCode::CREATED, confirmed, replayed, headers)
+}
+
+/// An order that waits for a second admin is accepted and not done: 202.
+fn with_status(status: StatusCode, confirmed: Confirmed, replayed: bool, headers: &HeaderMap) -> Answer {
+    let status = if confirmed.data.get("approval").is_some() { StatusCode::ACCEPTED } else { status };
+    let answer = if wants_text(headers) { Answer::plain(lines(&confirmed)) } else { Answer::ok(confirmed.data).message(confirmed.message) };
+    marked(answer.with_status(status), replayed)
 }
 
 /// The same facts as a few aligned lines, for a terminal.
@@ -248,24 +278,30 @@ request_body! { Refused:
         plan_slug: Text<64>,
         /// Why.
         reason: Text<1000>,
+        /// True: same checks, same answer, nothing written.
+        dry_run: Option<bool>,
     }
 }
 
-/// Sets an account's plan by hand: the only way to enterprise. Developers only.
-#[utoipa::path(post, path = "/billing/admin/accounts/{id}/plan", tag = "billing administration", request_body = SetPlanBody, params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<AdminResult>)), security(("bearer" = [])))]
+/// Sets an account's plan by hand: the only way to enterprise. Developers only. Above a configured amount it waits for a second one.
+#[utoipa::path(post, path = "/billing/admin/accounts/{id}/plan", tag = "billing administration", request_body = SetPlanBody, params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<AdminResult>), (status = 202, body = Envelope<Waiting>, description = "waits for a second developer")), security(("bearer" = [])))]
+#[allow(clippy::too_many_arguments, reason = "one extractor each")]
 async fn set_plan(
     State(state): State<AppState>,
-    _: Developer,
+    Developer(person): Developer,
     Source(origin): Source,
     IdempotencyKey(key): IdempotencyKey,
     Now(now): Now,
+    headers: HeaderMap,
     Path(id): Path<i64>,
     Body(body): Body<SetPlanBody>,
 ) -> Outcome<Answer> {
     let key = Keyed::bind(key, &origin.actor, "set-plan", &format!("{id} {body:?}"));
-    let (wanted, grace) = ((body.plan_slug.0.as_str(), body.reason.0.as_str()), days(state.config.grace_days));
-    let (set, replayed) = service::set_plan(&state.pool, AccountId(id), wanted, key.as_ref(), grace, &origin, now).await?;
-    Ok(marked(Answer::ok(set.data).message(set.message), replayed))
+    let wish = PlanWish { plan_slug: &body.plan_slug.0, reason: &body.reason.0 };
+    let by = Confirmer::of(person.user.id, Some(AccountId(id)), origin, key);
+    let (order, limits) = ((wish, Run::of(body.dry_run)), (terms(&state), thresholds(&state)));
+    let (set, replayed) = approvals::service::set_plan(&state.pool, AccountId(id), order, &by, limits, now).await?;
+    Ok(answered(set, replayed, &headers))
 }
 
 request_body! { Refused:
@@ -273,13 +309,23 @@ request_body! { Refused:
     pub struct ReasonBody {
         /// Goes into the log.
         reason: Text<1000>,
+        /// True: same checks, same answer, nothing written.
+        dry_run: Option<bool>,
     }
 }
 
 /// Stops an account: its tokens and keys get 403 from the next request on.
 #[utoipa::path(post, path = "/billing/admin/accounts/{id}/suspend", tag = "billing administration", request_body = ReasonBody, params(("id" = i64, Path)), responses((status = 200, body = Envelope<AdminResult>), (status = 409, body = ErrorBody, description = "illegal_move, system_account")), security(("bearer" = [])))]
-async fn suspend(state: State<AppState>, _: Operator, source: Source, now: Now, id: Path<i64>, body: Body<ReasonBody>) -> Outcome<Answer> {
-    moved(state.0, AccountEvent::Suspended, source, now, id, body).await
+async fn suspend(
+    state: State<AppState>,
+    _: Operator,
+    source: Source,
+    now: Now,
+    headers: HeaderMap,
+    id: Path<i64>,
+    body: Body<ReasonBody>,
+) -> Outcome<Answer> {
+    moved(state.0, AccountEvent::Suspended, (source, headers), now, id, body).await
 }
 
 /// Lets a suspended account go on.
@@ -289,22 +335,23 @@ async fn reactivate(
     _: Operator,
     source: Source,
     now: Now,
+    headers: HeaderMap,
     id: Path<i64>,
     body: Body<ReasonBody>,
 ) -> Outcome<Answer> {
-    moved(state.0, AccountEvent::Reactivated, source, now, id, body).await
+    moved(state.0, AccountEvent::Reactivated, (source, headers), now, id, body).await
 }
 
 async fn moved(
     state: AppState,
     event: AccountEvent,
-    Source(origin): Source,
+    (Source(origin), headers): (Source, HeaderMap),
     Now(now): Now,
     Path(id): Path<i64>,
     Body(body): Body<ReasonBody>,
 ) -> Outcome<Answer> {
-    let account = AccountId(id);
-    let status =
-        accounts::life::move_by_staff(&state.pool, account, (event, &body.reason.0), days(state.config.grace_days), &origin, now).await?;
-    Ok(Answer::ok(AdminResult { account_id: account, status, plan: None, credits: None }).message(format!("Account {id} is {status}.")))
+    let by = StaffMove { event, reason: &body.reason.0, run: Run::of(body.dry_run) };
+    let grace = days(state.config.grace_days);
+    let moved = customers::service::move_by_staff(&state.pool, AccountId(id), by, grace, &origin, now).await?;
+    Ok(answered(moved, false, &headers))
 }

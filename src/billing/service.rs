@@ -1,13 +1,16 @@
 //! Upgrades, and what staff do by hand. Each is one transaction; the lock order is account → subscription → invoice.
 
 use super::{
+    approvals::{model::Wanted, rules::NotApproved},
     balance::service::BalanceError,
+    confirmation::Confirmer,
     downgrades::model::DowngradeRefused,
     methods,
-    model::{AdminResult, CURRENCY, Confirmed, Invoice, InvoicePurpose, InvoiceStatus, PaymentStatus},
+    model::{AdminResult, CURRENCY, Confirmed, Invoice, InvoicePurpose, InvoiceStatus, Payee, PaymentStatus, Run},
     payments::rules::ReportFault,
     rules::{self, Unpayable},
     store::{self, NewInvoice},
+    trials::rules::NotExtended,
 };
 use crate::{
     accounts::{
@@ -30,12 +33,14 @@ use crate::{
     },
     ids::{AccountId, InvoiceId, PaymentMethod, PlanId},
     mail::service::Outbox,
+    money::Money,
     period::days,
     plans::{self, model::Plan},
 };
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
+use std::collections::BTreeMap;
 
 /// Why money was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +54,9 @@ pub enum BillingError {
     /// The way to pay is not on offer.
     #[error("the payment method is not on offer")]
     MethodNotOffered,
+    /// No account is known by what the admin named.
+    #[error("no account is known by that")]
+    NoPayee(Payee),
     /// No such invoice, payment or transfer.
     #[error("there is nothing of that name")]
     NotFound,
@@ -70,6 +78,15 @@ pub enum BillingError {
     /// A later transfer has bought time behind what this one bought.
     #[error("a later transfer stands on this one")]
     LaterTransfer(String),
+    /// So much may not be done without a second admin.
+    #[error("another admin must approve this")]
+    NeedsApproval(Box<Wanted>),
+    /// The order can't be approved, or not by him.
+    #[error(transparent)]
+    NotApproved(#[from] NotApproved),
+    /// The trial does not get longer.
+    #[error(transparent)]
+    NotExtended(#[from] NotExtended),
     /// The smaller plan.
     #[error(transparent)]
     Downgrade(#[from] DowngradeRefused),
@@ -102,12 +119,16 @@ impl MayCollide for BillingError {
             | BillingError::UnknownPlan
             | BillingError::MethodNotOffered
             | BillingError::NotFound
+            | BillingError::NoPayee(_)
             | BillingError::Report(_)
             | BillingError::AlreadyReported(_)
             | BillingError::TooManyReports
             | BillingError::InvoiceNotOpen(_)
             | BillingError::PaymentNotPending(_)
             | BillingError::LaterTransfer(_)
+            | BillingError::NeedsApproval(_)
+            | BillingError::NotApproved(_)
+            | BillingError::NotExtended(_)
             | BillingError::Downgrade(_)
             | BillingError::Balance(BalanceError::Used | BalanceError::OutOfRange) => false,
         }
@@ -121,6 +142,8 @@ pub struct Terms<'a> {
     pub grace: TimeDelta,
     /// Until an invoice is due.
     pub due_days: u16,
+    /// How much another amount than what is owed one admin may take by himself; none: any.
+    pub override_max: Option<Money>,
     /// Where the mails go that tell of it.
     pub outbox: Outbox<'a>,
 }
@@ -273,55 +296,90 @@ pub(super) async fn get_invoice_in(connection: &mut PgConnection, account: Accou
     store::find_invoice(connection, account, id).await?.ok_or_else(|| StoreError::from(sqlx::Error::RowNotFound).into())
 }
 
+/// A plan that a developer wants an account to have, and why.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanWish<'a> {
+    /// The plan's word.
+    pub plan_slug: &'a str,
+    /// For the log.
+    pub reason: &'a str,
+}
+
 /// Sets an account's plan by a developer's hand: the only way to enterprise (A3). Starts a period now and resets credits.
 pub async fn set_plan(
     pool: &PgPool,
     account: AccountId,
-    (plan_slug, reason): (&str, &str),
-    key: Option<&Keyed>,
+    (wish, run): (PlanWish<'_>, Run),
+    by: &Confirmer,
     grace: TimeDelta,
-    origin: &Origin,
     now: Timestamp,
 ) -> Result<Replayable<Confirmed>, BillingError> {
+    let key = by.key.as_ref().map(|(_, key)| key);
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         if let Some(first) = recall_in(&mut tx, account, key).await? {
             return Ok((Confirmed::of(first), true));
         }
-        let set = set_plan_in(&mut tx, account, (plan_slug, reason), grace, origin, now).await?;
+        let set = set_plan_in(&mut tx, account, (wish, run), grace, &by.origin, now).await?;
         remember_in(&mut tx, account, key, (200, &set.value()), now).await?;
-        tx.commit().await.map_err(StoreError::from)?;
+        end(tx, run).await?;
         Ok((set, false))
     })
     .await
 }
 
-async fn set_plan_in(
+pub(super) async fn set_plan_in(
     connection: &mut PgConnection,
     account: AccountId,
-    (plan_slug, reason): (&str, &str),
+    (wish, run): (PlanWish<'_>, Run),
     grace: TimeDelta,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Confirmed, BillingError> {
     let held = accounts::life::hold_in(connection, account, grace, now).await?;
-    let plan = plans::store::find_plan_by_slug(&mut *connection, plan_slug).await?.filter(|plan| plan.is_active);
+    let plan = plans::store::find_plan_by_slug(&mut *connection, wish.plan_slug).await?.filter(|plan| plan.is_active);
     let plan = plan.ok_or(BillingError::UnknownPlan)?;
+    let before = match held.row.plan {
+        Some(plan) => Some(plans::store::get_plan(&mut *connection, plan).await?.slug),
+        None => None,
+    };
     if let Some(open) = store::lock_open_invoice(connection, account).await? {
         store::mark_invoice(connection, account, open.id, InvoiceStatus::Void, now).await?;
     }
     let started = crate::subscriptions::service::start_manual_in(connection, account, &plan, now).await?;
     let reset = credits::service::reset_in(connection, account, started.period_seq, &plan, &origin.actor, now).await?;
-    let event = (AccountEvent::PlanSetByHand, Some(reason));
+    let event = (AccountEvent::PlanSetByHand, Some(wish.reason));
     let status = accounts::life::move_in(connection, account, held.standing.account, event, origin, now).await?;
     accounts::store::mark_plan(connection, account, plan.id, None, now).await?;
     let change = (json!({"plan": held.row.plan}), json!({"plan": plan.id, "slug": plan.slug}));
     let target = format!("account:{account}");
-    record_in(connection, account, "account.plan_set", target, change, Some(reason.to_owned()), origin, now).await?;
-    let until = started.subscription.current_period_end.format("%Y-%m-%d");
-    let message = format!("Account {account} has {} until {until}; credits {} → {}.", plan.slug, reset.before, reset.after);
-    let data = AdminResult { account_id: account, status, plan: Some(plan.slug), credits: Some(reset.after) };
+    record_in(connection, account, "account.plan_set", target, change, Some(wish.reason.to_owned()), origin, now).await?;
+    let end = started.subscription.current_period_end;
+    let (prefix, slug, until) = (run.prefix(), &plan.slug, end.format("%Y-%m-%d"));
+    let message = format!("{prefix}Account {account} has {slug} until {until}; credits {} → {}.", reset.before, reset.after);
+    let end_before = held.subscription.as_ref().map(|locked| locked.subscription.current_period_end);
+    let changes = changed([
+        ("account.status", [json!(held.standing.account), json!(status)]),
+        ("account.plan", [json!(before), json!(plan.slug)]),
+        ("account.credits", [json!(reset.before), json!(reset.after)]),
+        ("subscription.current_period_end", [json!(end_before), json!(end)]),
+    ]);
+    let (plan, credits) = (Some(plan.slug), Some(reset.after));
+    let data = AdminResult { account_id: account, status, plan, credits, changes, dry_run: run == Run::Dry };
     Ok(Confirmed { data: written(&data)?, message })
+}
+
+/// What really changed.
+pub(super) fn changed(all: impl IntoIterator<Item = (&'static str, [Value; 2])>) -> BTreeMap<&'static str, [Value; 2]> {
+    all.into_iter().filter(|(_, [before, after])| before != after).collect()
+}
+
+/// Ends an order's transaction: keeps what was done, or, in a dry run, nothing of it.
+pub(super) async fn end(tx: db::Tx, run: Run) -> Result<(), StoreError> {
+    match run {
+        Run::Real => Ok(tx.commit().await?),
+        Run::Dry => Ok(tx.rollback().await?),
+    }
 }
 
 #[allow(clippy::too_many_arguments, reason = "an audit entry, spelled out once for this room")]

@@ -161,6 +161,12 @@ pub async fn find_invoice(executor: impl PgExecutor<'_>, account: AccountId, inv
     row.map(Invoice::try_from).transpose()
 }
 
+/// The account's one open invoice, looked at.
+pub async fn find_open_invoice(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Option<Invoice>, StoreError> {
+    let row = invoices!("and i.status = 'open'", account).fetch_optional(executor).await?;
+    row.map(Invoice::try_from).transpose()
+}
+
 /// Locks the account's one open invoice, after account and subscription (lock order).
 pub async fn lock_open_invoice(connection: &mut PgConnection, account: AccountId) -> Result<Option<Invoice>, StoreError> {
     let id = sqlx::query_scalar!(
@@ -191,6 +197,26 @@ pub async fn find_account_of_invoice(executor: impl PgExecutor<'_>, number: &str
     Ok(sqlx::query_scalar!(r#"select account_id as "id: AccountId" from invoices where number = $1"#, number)
         .fetch_optional(executor)
         .await?)
+}
+
+/// The account that an invoice's payment reference belongs to.
+pub async fn find_account_of_reference(executor: impl PgExecutor<'_>, reference: &str) -> Result<Option<AccountId>, StoreError> {
+    Ok(sqlx::query_scalar!(r#"select account_id as "id: AccountId" from invoices where reference = $1"#, reference)
+        .fetch_optional(executor)
+        .await?)
+}
+
+/// The living account of a living user, by his canonical address.
+pub async fn find_account_of_email(executor: impl PgExecutor<'_>, email: &str) -> Result<Option<AccountId>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        select a.account_id as "id: AccountId" from users u join accounts a on a.account_id = u.account_id
+        where u.email = $1 and u.deleted_at is null and a.deleted_at is null
+        "#,
+        email
+    )
+    .fetch_optional(executor)
+    .await?)
 }
 
 /// The account that an invoice belongs to.

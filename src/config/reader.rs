@@ -26,6 +26,15 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         self.optional(name).unwrap_or_else(|| default.to_owned())
     }
 
+    pub(super) fn optional_as<T>(&mut self, name: &'static str, expected: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let value = self.optional(name)?;
+        let read = read(&value);
+        if read.is_none() {
+            self.errors.push(format!("{name}: '{value}' is not {expected}"));
+        }
+        read
+    }
+
     pub(super) fn parsed<T: FromStr>(&mut self, name: &'static str, expected: &str, on_error: T) -> T {
         let value = self.text(name);
         value.parse().unwrap_or_else(|_| {

@@ -5,7 +5,7 @@
 
 use super::page::Page;
 use axum::{
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -98,6 +98,12 @@ impl Answer {
     }
 }
 
+/// Whether the client asks for text for a terminal rather than for JSON.
+pub fn wants_text(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.trim_start().starts_with("text/plain"))
+}
+
 /// `Set-Cookie` values that end the old system's sessions in the browser.
 pub fn expired_cookies() -> impl Iterator<Item = HeaderValue> {
     SESSION_COOKIES.iter().filter_map(|name| {
@@ -126,7 +132,7 @@ impl IntoResponse for Answer {
             }
         };
         response.headers_mut().extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)).fold(
-            axum::http::HeaderMap::new(),
+            HeaderMap::new(),
             |mut map, (name, value)| {
                 if let Some(name) = name {
                     map.append(name, value);

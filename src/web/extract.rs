@@ -123,17 +123,30 @@ impl<T: FromFields> FromRequest<AppState> for Body<T> {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         let kind = BodyKind::of(&request)?;
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.into_response_status() {
-            // Which limit it was is the router's matter.
-            status @ StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "body_too_large", "The body is too large; send less."),
-            _ => Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "The body did not arrive whole; send it again."),
-        })?;
+        let Upload(bytes) = Upload::from_request(request, state).await?;
         let mut fields = match kind {
             BodyKind::Json => json_fields(&bytes)?,
             BodyKind::Form => form_fields(&bytes)?,
         };
         let body = T::from_fields(&mut fields);
         fields.finish(body, T::UNKNOWN).map(Body)
+    }
+}
+
+/// A file, sent as the body; what it is, its reader tells.
+#[derive(Debug)]
+pub struct Upload(pub Bytes);
+
+impl FromRequest<AppState> for Upload {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.into_response_status() {
+            // Which limit it was is the router's matter.
+            status @ StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "body_too_large", "The body is too large; send less."),
+            _ => Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "The body did not arrive whole; send it again."),
+        })?;
+        Ok(Upload(bytes))
     }
 }
 

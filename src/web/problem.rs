@@ -20,12 +20,16 @@ use crate::{
         service::{HashingError, LoginError, NotSigned, PasswordChangeError, SessionError, TokenRefused},
     },
     billing::{
+        approvals::rules::NotApproved,
         balance::service::BalanceError,
         downgrades::model::DowngradeRefused,
         methods::service::MethodError,
+        model::Payee,
         payments::{rules::PENDING_MAX, service::told},
         rules::Unpayable,
         service::BillingError,
+        statements::service::StatementError,
+        trials::rules::NotExtended,
     },
     credits::{
         holds::rules::{HoldRefused, OPEN_MAX},
@@ -428,6 +432,25 @@ impl From<BillingError> for Problem {
                 Self::conflict("later_transfer", format!("A later period stands on this one; reverse {reference} first."))
                     .fact("external_payment_id", reference)
             }
+            BillingError::NoPayee(payee) => no_payee(&payee),
+            BillingError::NeedsApproval(_) => Self::internal("an order above the threshold was not asked for"),
+            BillingError::NotApproved(NotApproved::NotPending(status)) => {
+                Self::conflict("approval_not_pending", format!("This order is {status}; look at it, and ask anew if it is still wanted."))
+                    .fact("state", status)
+            }
+            BillingError::NotApproved(NotApproved::Own) => {
+                Self::forbidden("own_approval", "You asked for this yourself; another billing admin must approve it.")
+            }
+            BillingError::NotApproved(NotApproved::NotDeveloper) => {
+                Self::forbidden("developer_required", "Plans are set by developers only; ask one to approve this.")
+            }
+            BillingError::NotExtended(NotExtended::NotOnTrial) => {
+                Self::conflict("not_on_trial", "No trial is running here; set a plan or confirm a payment instead.")
+            }
+            BillingError::NotExtended(NotExtended::TooLong { days_left }) => {
+                let sentence = format!("This trial can be at most {days_left} days longer; ask for fewer, or set a plan.");
+                Self::refused("trial_too_long", sentence).fact("days_left", days_left)
+            }
             BillingError::Downgrade(error) => error.into(),
             BillingError::Balance(error) => error.into(),
             BillingError::Account(error) => error.into(),
@@ -814,4 +837,37 @@ impl From<HoldRefused> for Problem {
             HoldRefused::Pools(refused) => CreditError::Refused(refused).into(),
         }
     }
+}
+
+impl From<StatementError> for Problem {
+    fn from(error: StatementError) -> Self {
+        match error {
+            StatementError::Fault(fault) => {
+                let sentence = format!("The file can't be read and nothing of it was taken: {fault}.");
+                Self::new(StatusCode::BAD_REQUEST, "statement_unreadable", sentence).fact("line", fault.line).fact("column", fault.column)
+            }
+            StatementError::NotFound | StatementError::NoLine => Self::not_found(),
+            StatementError::Unmatched(why) => {
+                let sentence = format!("This line fits no open invoice ({why}); use confirm-bank-transfer and name the account.");
+                Self::refused("line_unmatched", sentence)
+            }
+            StatementError::InvoiceClosed => {
+                Self::conflict("invoice_not_open", "The invoice was closed meanwhile; look at the line again.")
+            }
+            StatementError::Billing(error) => error.into(),
+        }
+    }
+}
+
+/// What an admin named leads to no account: said with the way to find the right one.
+fn no_payee(payee: &Payee) -> Problem {
+    let (field, what) = match payee {
+        Payee::Account(id) => ("account_id", format!("account {id}")),
+        Payee::Slug(slug) => ("account_slug", format!("account called {slug}")),
+        Payee::Invoice(number) => ("invoice_number", format!("invoice {number}")),
+        Payee::Reference(reference) => ("reference", format!("invoice with the reference {reference}, or its check digits don't fit")),
+        Payee::Email(email) => ("email", format!("user with the address {email}")),
+    };
+    let sentence = format!("There is no {what}; look for it with billing/admin/accounts/?q=.");
+    Problem::new(StatusCode::NOT_FOUND, "not_found", sentence.clone()).with_field(field, sentence)
 }

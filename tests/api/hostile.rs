@@ -31,6 +31,12 @@ const BATCHES_AT_ONCE: usize = 6;
 const SELDOM_DONE: &[&str] = &[
     "PATCH /api/v1/billing/admin/payment-methods/{method}/",
     "GET /api/v1/billing/invoices/{id}/download_pdf/",
+    "POST /api/v1/billing/admin/accounts/{id}/trial-extension/",
+    "POST /api/v1/billing/admin/approvals/{id}/approve/",
+    "POST /api/v1/billing/admin/approvals/{id}/reject/",
+    "GET /api/v1/billing/admin/statements/{id}/",
+    "POST /api/v1/billing/admin/statements/",
+    "POST /api/v1/billing/admin/statements/{id}/apply/",
     "POST /api/v1/billing/admin/invoices/{id}/void/",
     "POST /api/v1/billing/admin/payments/{id}/approve/",
     "POST /api/v1/billing/admin/payments/{id}/reject/",

@@ -32,6 +32,8 @@ mod sessions;
 mod shared_limits;
 mod shell;
 mod sites;
+mod staff;
+mod statements;
 mod subscriptions;
 mod support;
 mod system;

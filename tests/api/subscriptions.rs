@@ -81,7 +81,7 @@ impl Story {
     }
 
     pub(crate) fn terms(&self) -> Terms<'_> {
-        Terms { grace: days(3), due_days: 7, outbox: self.app.state.desk().outbox() }
+        Terms { grace: days(3), due_days: 7, override_max: None, outbox: self.app.state.desk().outbox() }
     }
 
     /// One round of the scheduler: how many accounts moved, renewals were invoiced, reminders written.

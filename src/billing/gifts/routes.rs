@@ -1,13 +1,14 @@
 //! Credits by staff's hand, over HTTP.
 
-use super::service;
+use super::{model::Moved, service};
 use crate::{
-    billing::routes::marked,
-    credits::{
-        model::{Transaction, TransactionKind},
-        refunds::service::Refund,
-        service::StaffMove,
+    billing::{
+        approvals::{self, model::Waiting},
+        confirmation::Confirmer,
+        model::Run,
+        routes::{answered_created, terms, thresholds},
     },
+    credits::{model::TransactionKind, refunds::service::Refund, service::StaffMove},
     idempotency::model::Keyed,
     ids::AccountId,
     money::Credits,
@@ -22,7 +23,7 @@ use crate::{
         problem::{ErrorBody, Outcome, Problem},
     },
 };
-use axum::extract::State;
+use axum::{extract::State, http::HeaderMap};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 crate::words! {
@@ -61,6 +62,8 @@ request_body! { Refused:
         /// When what is left of them is gone; left out: never.
         #[schema(value_type = Option<String>, format = DateTime)]
         expires_at: Option<Instant>,
+        /// True: same checks, same answer, nothing written.
+        dry_run: Option<bool>,
     }
 }
 
@@ -86,21 +89,25 @@ impl AdjustBody {
     }
 }
 
-/// Gives extra credits, which may expire, or takes credits away.
-#[utoipa::path(post, path = "/billing/admin/accounts/{id}/credits", tag = "billing administration", request_body = AdjustBody, params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<Transaction>), (status = 422, body = ErrorBody, description = "credits_out_of_range, lot_limit_reached")), security(("bearer" = [])))]
+/// Gives extra credits, which may expire, or takes credits away. Above the configured amount it waits for a second admin.
+#[utoipa::path(post, path = "/billing/admin/accounts/{id}/credits", tag = "billing administration", request_body = AdjustBody, params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<Moved>), (status = 202, body = Envelope<Waiting>, description = "waits for a second admin"), (status = 422, body = ErrorBody, description = "credits_out_of_range, lot_limit_reached")), security(("bearer" = [])))]
+#[allow(clippy::too_many_arguments, reason = "one extractor each")]
 async fn adjust(
     State(state): State<AppState>,
-    _: Operator,
+    operator: Operator,
     Source(origin): Source,
     IdempotencyKey(key): IdempotencyKey,
     now: Now,
+    headers: HeaderMap,
     Path(id): Path<i64>,
     Body(body): Body<AdjustBody>,
 ) -> Outcome<Answer> {
     let key = Keyed::bind(key, &origin.actor, "adjust-credits", &format!("{id} {body:?}"));
-    let by = body.to_move(now)?;
-    let (transaction, replayed) = service::adjust(&state.pool, AccountId(id), &by, key.as_ref(), &origin, now.0).await?;
-    Ok(marked(Answer::created(transaction), replayed))
+    let (wish, account) = ((&body.to_move(now)?, Run::of(body.dry_run)), AccountId(id));
+    let by = Confirmer::of(operator.0.user.id, Some(account), origin, key);
+    let limits = (terms(&state), thresholds(&state));
+    let (moved, replayed) = approvals::service::adjust(&state.pool, account, wish, &by, limits, now.0).await?;
+    Ok(answered_created(moved, replayed, &headers))
 }
 
 request_body! { Refused:
@@ -111,17 +118,21 @@ request_body! { Refused:
         amount: Option<i64>,
         /// Why; stands on the statement.
         reason: Text<500>,
+        /// True: same checks, same answer, nothing written.
+        dry_run: Option<bool>,
     }
 }
 
 /// Gives a deduction back, in whole or in part, to the pools that it came from.
-#[utoipa::path(post, path = "/billing/admin/accounts/{id}/transactions/{seq}/refund", tag = "billing administration", request_body = RefundBody, params(("id" = i64, Path), ("seq" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<Transaction>), (status = 422, body = ErrorBody, description = "not_refundable, refund_too_large with refundable")), security(("bearer" = [])))]
+#[utoipa::path(post, path = "/billing/admin/accounts/{id}/transactions/{seq}/refund", tag = "billing administration", request_body = RefundBody, params(("id" = i64, Path), ("seq" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 201, body = Envelope<Moved>), (status = 422, body = ErrorBody, description = "not_refundable, refund_too_large with refundable")), security(("bearer" = [])))]
+#[allow(clippy::too_many_arguments, reason = "one extractor each")]
 async fn refund(
     State(state): State<AppState>,
-    _: Operator,
+    operator: Operator,
     Source(origin): Source,
     IdempotencyKey(key): IdempotencyKey,
     Now(now): Now,
+    headers: HeaderMap,
     Path((id, deduction)): Path<(i64, i64)>,
     Body(body): Body<RefundBody>,
 ) -> Outcome<Answer> {
@@ -129,6 +140,7 @@ async fn refund(
     let amount = body.amount.map(Credits::positive).transpose();
     let amount = amount.map_err(|_| Problem::invalid_field("amount", "Give a whole number above 0."))?;
     let refund = Refund { deduction, amount, reason: &body.reason.0 };
-    let (transaction, replayed) = service::refund(&state.pool, AccountId(id), &refund, key.as_ref(), &origin, now).await?;
-    Ok(marked(Answer::created(transaction), replayed))
+    let by = Confirmer::of(operator.0.user.id, Some(AccountId(id)), origin, key);
+    let (moved, replayed) = service::refund(&state.pool, AccountId(id), (&refund, Run::of(body.dry_run)), &by, now).await?;
+    Ok(answered_created(moved, replayed, &headers))
 }

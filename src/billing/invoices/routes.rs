@@ -1,15 +1,15 @@
 //! Invoices over HTTP.
 
-use super::service;
+use super::{model::Withdrawn, service};
 use crate::{
     accounts,
     billing::{
-        model::Invoice,
+        model::{Invoice, Run},
         paper::{
             self,
             model::{Buyer, Seller},
         },
-        routes::ReasonBody,
+        routes::{ReasonBody, answered},
         store,
     },
     ids::InvoiceId,
@@ -23,7 +23,7 @@ use crate::{
         problem::{ErrorBody, Outcome, Problem},
     },
 };
-use axum::extract::State;
+use axum::{extract::State, http::HeaderMap};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// What a customer owes, whatever his account's state.
@@ -73,17 +73,18 @@ fn seller(state: &AppState) -> Seller {
 }
 
 /// Withdraws an open invoice. It keeps its number and is void; the next one gets the next number.
-#[utoipa::path(post, path = "/billing/admin/invoices/{id}/void", tag = "billing administration", request_body = ReasonBody, params(("id" = i64, Path)), responses((status = 200, body = Envelope<Invoice>), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "invoice_not_open")), security(("bearer" = [])))]
+#[utoipa::path(post, path = "/billing/admin/invoices/{id}/void", tag = "billing administration", request_body = ReasonBody, params(("id" = i64, Path)), responses((status = 200, body = Envelope<Withdrawn>), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "invoice_not_open")), security(("bearer" = [])))]
 async fn withdraw(
     State(state): State<AppState>,
     _: Operator,
     Source(origin): Source,
     Now(now): Now,
+    headers: HeaderMap,
     Path(id): Path<i64>,
     Body(body): Body<ReasonBody>,
 ) -> Outcome<Answer> {
     let (id, grace) = (InvoiceId(id), days(state.config.grace_days));
-    let invoice = service::withdraw(&state.pool, id, &body.reason.0, grace, &origin, now).await?;
-    let message = format!("Invoice {} is void.", invoice.number);
-    Ok(Answer::ok(invoice).message(message))
+    let why = (body.reason.0.as_str(), Run::of(body.dry_run));
+    let withdrawn = service::withdraw(&state.pool, id, why, grace, &origin, now).await?;
+    Ok(answered(withdrawn, false, &headers))
 }

@@ -4,12 +4,13 @@ use crate::{
     accounts,
     audit::model::Origin,
     billing::{
-        model::{Invoice, InvoiceStatus},
-        service::{BillingError, get_invoice_in, record_in},
+        invoices::model::Withdrawn,
+        model::{Confirmed, InvoiceStatus, Run},
+        service::{BillingError, changed, end, get_invoice_in, record_in, written},
         store,
     },
     clock::Timestamp,
-    db::{self, StoreError},
+    db,
     ids::InvoiceId,
 };
 use chrono::TimeDelta;
@@ -20,11 +21,11 @@ use sqlx::PgPool;
 pub async fn withdraw(
     pool: &PgPool,
     invoice: InvoiceId,
-    reason: &str,
+    (reason, run): (&str, Run),
     grace: TimeDelta,
     origin: &Origin,
     now: Timestamp,
-) -> Result<Invoice, BillingError> {
+) -> Result<Confirmed, BillingError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         let account = store::find_account_of_invoice_id(&mut *tx, invoice).await?.ok_or(BillingError::NotFound)?;
@@ -38,8 +39,10 @@ pub async fn withdraw(
         let (target, because) = (format!("invoice:{invoice}"), Some(reason.to_owned()));
         record_in(&mut tx, account, "invoice.voided", target, change, because, origin, now).await?;
         let after = get_invoice_in(&mut tx, account, invoice).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        Ok(after)
+        end(tx, run).await?;
+        let message = format!("{}Invoice {} is void.", run.prefix(), after.number);
+        let changes = changed([("invoice.status", [json!(before.status), json!(after.status)])]);
+        Ok(Confirmed { data: written(&Withdrawn { invoice: after, changes, dry_run: run == Run::Dry })?, message })
     })
     .await
 }

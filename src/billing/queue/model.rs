@@ -5,6 +5,8 @@ use crate::{
     ids::AccountId,
 };
 use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// A payment as the billing admin sees it: whose it is, and what it is for.
@@ -34,4 +36,17 @@ pub struct QueueFilter {
     pub reference: Option<String>,
     /// … or ours, as it stands on the invoice.
     pub invoice_reference: Option<String>,
+}
+
+/// A report that an admin rejected.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RejectedPayment {
+    /// The payment now.
+    #[serde(flatten)]
+    pub payment: Payment,
+    /// Each changed field with what it was and what it is.
+    #[schema(value_type = Object)]
+    pub changes: BTreeMap<&'static str, [Value; 2]>,
+    /// Whether nothing was kept.
+    pub dry_run: bool,
 }

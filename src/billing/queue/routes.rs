@@ -1,13 +1,15 @@
 //! The admins' queue over HTTP.
 
 use super::{
-    model::{QueueFilter, QueuedPayment},
-    service, store,
+    model::{QueueFilter, QueuedPayment, RejectedPayment},
+    service::{self, Judgement},
+    store,
 };
 use crate::{
     billing::{
-        confirmation::{self, Confirmer, Order},
-        model::{Confirmation, OtherAmount, Payment, PaymentStatus, Run},
+        approvals::{self, model::Waiting},
+        confirmation::{Confirmer, Order},
+        model::{Confirmation, OtherAmount, PaymentStatus, Run},
         routes::{ReasonBody, answered, home, other_amount, terms},
         rules,
     },
@@ -82,7 +84,7 @@ impl ApproveBody {
 }
 
 /// The reported money came: confirms it as `confirm-bank-transfer` does, with what the customer reported.
-#[utoipa::path(post, path = "/billing/admin/payments/{id}/approve", tag = "billing administration", request_body = ApproveBody, params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<Confirmation>), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "payment_not_pending, transfer_conflict, idempotency_key_reused"), (status = 422, body = ErrorBody, description = "amount_mismatch, currency_mismatch, no_payable_plan, plan_not_payable")), security(("bearer" = [])))]
+#[utoipa::path(post, path = "/billing/admin/payments/{id}/approve", tag = "billing administration", request_body = ApproveBody, params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), responses((status = 200, body = Envelope<Confirmation>), (status = 202, body = Envelope<Waiting>, description = "waits for a second admin"), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "payment_not_pending, transfer_conflict, idempotency_key_reused"), (status = 422, body = ErrorBody, description = "amount_mismatch, currency_mismatch, no_payable_plan, plan_not_payable")), security(("bearer" = [])))]
 #[allow(clippy::too_many_arguments, reason = "one extractor each")]
 async fn approve(
     State(state): State<AppState>,
@@ -98,21 +100,22 @@ async fn approve(
     let (other_amount, run) = body.read()?;
     let order = Order::Reported { payment: PaymentId(id), other_amount, run };
     let by = Confirmer::of(operator.0.user.id, home(&operator), origin, key);
-    let (confirmed, replayed) = confirmation::confirm(&state.pool, &order, &by, terms(&state), now).await?;
+    let (confirmed, replayed) = approvals::service::confirm(&state.pool, &order, &by, terms(&state), now).await?;
     Ok(answered(confirmed, replayed, &headers))
 }
 
 /// The reported money did not come. The customer is written to, with the reason.
-#[utoipa::path(post, path = "/billing/admin/payments/{id}/reject", tag = "billing administration", request_body = ReasonBody, params(("id" = i64, Path)), responses((status = 200, body = Envelope<Payment>), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "payment_not_pending")), security(("bearer" = [])))]
+#[utoipa::path(post, path = "/billing/admin/payments/{id}/reject", tag = "billing administration", request_body = ReasonBody, params(("id" = i64, Path)), responses((status = 200, body = Envelope<RejectedPayment>), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "payment_not_pending")), security(("bearer" = [])))]
 async fn reject(
     State(state): State<AppState>,
     Operator(person): Operator,
     Source(origin): Source,
     Now(now): Now,
+    headers: HeaderMap,
     Path(id): Path<i64>,
     Body(body): Body<ReasonBody>,
 ) -> Outcome<Answer> {
-    let by = (person.user.id, body.reason.0.as_str());
-    let payment = service::reject(&state.pool, PaymentId(id), by, state.desk().outbox(), &origin, now).await?;
-    Ok(Answer::ok(payment).message(format!("Payment {id} is rejected; the customer is written to.")))
+    let by = Judgement { by: person.user.id, reason: &body.reason.0, run: Run::of(body.dry_run) };
+    let rejected = service::reject(&state.pool, PaymentId(id), by, state.desk().outbox(), &origin, now).await?;
+    Ok(answered(rejected, false, &headers))
 }

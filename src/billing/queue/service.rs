@@ -3,28 +3,41 @@
 use crate::{
     audit::model::Origin,
     billing::{
-        model::{Payment, PaymentStatus},
+        model::{Confirmed, PaymentStatus, Run},
         notices,
         payments::store,
-        service::{BillingError, record_in},
+        queue::model::RejectedPayment,
+        service::{BillingError, changed, end, record_in, written},
     },
     clock::Timestamp,
-    db::{self, StoreError},
+    db,
     ids::{PaymentId, UserId},
     mail::service::Outbox,
 };
 use serde_json::json;
 use sqlx::PgPool;
 
+/// An admin's word on a report.
+#[derive(Debug, Clone, Copy)]
+pub struct Judgement<'a> {
+    /// The admin.
+    pub by: UserId,
+    /// Why.
+    pub reason: &'a str,
+    /// Whether anything is to be kept.
+    pub run: Run,
+}
+
 /// Says that the reported money did not come, and why; the customer is written to.
 pub async fn reject(
     pool: &PgPool,
     payment: PaymentId,
-    (by, reason): (UserId, &str),
+    judgement: Judgement<'_>,
     outbox: Outbox<'_>,
     origin: &Origin,
     now: Timestamp,
-) -> Result<Payment, BillingError> {
+) -> Result<Confirmed, BillingError> {
+    let Judgement { by, reason, run } = judgement;
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         let seen = store::find_payment(&mut *tx, payment).await?.ok_or(BillingError::NotFound)?;
@@ -40,8 +53,10 @@ pub async fn reject(
         record_in(&mut tx, account, "transfer.rejected", target, change, because, origin, now).await?;
         let rejected = store::find_payment(&mut *tx, payment).await?.ok_or(BillingError::NotFound)?.payment;
         notices::rejected_in(&mut tx, account, outbox, &rejected, now).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        Ok(rejected)
+        end(tx, run).await?;
+        let message = format!("{}Payment {payment} is rejected; the customer is written to.", run.prefix());
+        let changes = changed([("payment.status", [json!(PaymentStatus::PendingApproval), json!(PaymentStatus::Rejected)])]);
+        Ok(Confirmed { data: written(&RejectedPayment { payment: rejected, changes, dry_run: run == Run::Dry })?, message })
     })
     .await
 }

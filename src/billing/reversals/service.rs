@@ -260,7 +260,7 @@ fn changes(held: &Held, undone: &Undone, (before, after): (&Invoice, &Invoice)) 
 
 /// One sentence that an admin can read in a terminal.
 fn message(held: &Held, undone: &Undone, stored: &StoredPayment, invoice: &Invoice, run: Run) -> String {
-    let prefix = if run == Run::Dry { "Dry run, nothing written: " } else { "" };
+    let prefix = run.prefix();
     let (reference, slug, account) = (&stored.payment.external_payment_id, &held.row.slug, held.row.id);
     let credits = undone.credits.as_ref().map_or_else(String::new, |credits| {
         format!("; of {} credits {} are taken back and {} were spent", credits.granted, credits.taken_back, credits.spent)

@@ -28,6 +28,8 @@ pub(crate) struct Tenant {
     pub(crate) payment: (i64, String),
     /// An open invitation.
     pub(crate) invitation: i64,
+    /// An order of staff's for it that waits for a second admin.
+    pub(crate) approval: i64,
     /// An open hold, of a number that no other tenant's has.
     pub(crate) hold: i64,
 }
@@ -58,6 +60,10 @@ impl Tenant {
         let invitation = mine(Method::POST, "auth/invitations/").json(guest).send().await.expect(201);
         let (user, site_id) = (session.user_id, sites[0]);
         app.run(format!("insert into site_access (account_id, site_id, user_id, granted_at) select {account}, {site_id}, {user}, created_at from accounts where account_id = {account}")).await;
+        let asked = "insert into approvals (account_id, kind, work, summary, reason, status, asked_by, asked_at, expires_at)";
+        let work = r#"{"credits": {"amount": 1, "kind": "adjustment", "expires_at": null}}"#;
+        app.run(format!("{asked} select {account}, 'credits', '{work}', 'one credit', 'sorry', 'pending', 0, created_at, created_at + interval '7 days' from accounts where account_id = {account}")).await;
+        let approval = app.text(format!("select max(approval_id)::text from approvals where account_id = {account}")).await;
         // By hand: numbers count within the account, so that every tenant's first would be the same.
         let hold = account * 1_000;
         app.run(format!(
@@ -79,6 +85,7 @@ impl Tenant {
             invoice,
             payment: (payment.data()["id"].as_i64().expect("a number"), reference),
             invitation: invitation.data()["id"].as_i64().expect("a number"),
+            approval: approval.parse().expect("a number"),
             sites,
             hold,
             session,
@@ -91,6 +98,7 @@ impl Tenant {
             "accounts" => vec![self.session.account_id.to_string(), self.slug.clone()],
             "invoices" => vec![self.invoice.to_string()],
             "payments" => vec![self.payment.0.to_string()],
+            "approvals" => vec![self.approval.to_string()],
             "transfers" => vec![self.payment.1.clone()],
             // Its first entry. Numbers count within the account: every other one has this, too.
             "transactions" => vec!["1".to_owned()],
@@ -109,6 +117,7 @@ impl Tenant {
 pub(crate) fn of_no_tenant(word: &str) -> Option<&'static str> {
     match word {
         "plans" => Some("starter"),
+        "statements" => Some("1"),
         "credit-costs" => Some("clustering"),
         "payment-methods" => Some("bank_transfer"),
         "assets" => Some("swagger.js"),

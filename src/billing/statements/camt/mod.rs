@@ -1,0 +1,3 @@
+//! CAMT.053, the XML of ISO 20022.
+
+pub mod rules;

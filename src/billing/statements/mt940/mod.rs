@@ -1,0 +1,3 @@
+//! MT940, the text of SWIFT.
+
+pub mod rules;
