@@ -1,8 +1,11 @@
 //! Every environment variable, parsed once, with all errors at once. Secrets are wrapped, so that they can't be logged.
 
+mod reader;
+
 use ipnet::IpNet;
+use reader::Reader;
 use secrecy::SecretString;
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 /// One environment variable that the program reads.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +47,9 @@ pub const VARIABLES: &[Variable] = &[
     variable("MAIL_FROM", "no-reply@igny8.invalid"),
     variable("MFA_REQUIRED_FOR_DEVELOPERS", "false"),
     variable("THROTTLE_DISABLED", "false"),
+    variable("REDIS_URL", ""),
+    variable("REDIS_TIMEOUT_MS", "50"),
+    variable("METRICS_ADDR", ""),
     variable("LOG_FORMAT", "pretty"),
     variable("LOG_LEVEL", "info"),
 ];
@@ -128,6 +134,12 @@ pub struct Config {
     pub mfa_required_for_developers: bool,
     /// Development only: no limits.
     pub throttle_disabled: bool,
+    /// Redis that instances share their limits through; unset: each has its own.
+    pub redis_url: Option<SecretString>,
+    /// How long a request waits for Redis, in milliseconds; then it counts against this instance's own limits.
+    pub redis_timeout_ms: u64,
+    /// Where metrics are told; unset: nowhere.
+    pub metrics_addr: Option<SocketAddr>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// A filter such as `info` or `igny8=debug,warn`.
@@ -161,7 +173,7 @@ impl Config {
 
     /// Reads an environment given as a function; `names` are all names that are set in it.
     pub fn parse(names: &[String], lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        let mut reader = Reader { lookup, errors: Vec::new() };
+        let mut reader = Reader::of(lookup);
         for name in names.iter().filter(|name| name.starts_with("IGNY8_") && !BUILD_VARIABLES.contains(&name.as_str())) {
             reader.errors.push(format!("{name}: unknown variable; unset it (.env.example lists those that are read)"));
         }
@@ -191,6 +203,9 @@ impl Config {
             mail_from: reader.text("MAIL_FROM"),
             mfa_required_for_developers: reader.parsed("MFA_REQUIRED_FOR_DEVELOPERS", "true or false", false),
             throttle_disabled: reader.parsed("THROTTLE_DISABLED", "true or false", false),
+            redis_url: reader.optional("REDIS_URL").map(SecretString::from),
+            redis_timeout_ms: reader.ranged("REDIS_TIMEOUT_MS", 1, 10_000),
+            metrics_addr: reader.address("METRICS_ADDR"),
             log_format: reader.parsed("LOG_FORMAT", "pretty or json", LogFormat::Pretty),
             log_level: reader.text("LOG_LEVEL"),
         };
@@ -227,6 +242,19 @@ impl Config {
         }
     }
 
+    /// Whether Redis can be found, and metrics have a place of their own.
+    fn check_neighbours(&self, errors: &mut Vec<String>) {
+        use secrecy::ExposeSecret as _;
+        if self.redis_url.as_ref().is_some_and(|url| redis::Client::open(url.expose_secret()).is_err()) {
+            errors.push("REDIS_URL: give a URL such as redis://redis:6379 or unix:///run/redis.sock".to_owned());
+        }
+        // They tell more than strangers should know, and nobody is asked who he is there.
+        let is_public = |metrics: SocketAddr| metrics.port() != 0 && metrics.port() == self.bind_addr.port();
+        if self.metrics_addr.is_some_and(is_public) {
+            errors.push("METRICS_ADDR: needs a port of its own, not BIND_ADDR's".to_owned());
+        }
+    }
+
     /// Rules between variables: what production refuses, and what can't serve anywhere.
     fn check(&self, errors: &mut Vec<String>) {
         use secrecy::ExposeSecret as _;
@@ -250,13 +278,14 @@ impl Config {
             errors.push("DATABASE_MIGRATE_URL: means nothing without DATABASE_URL".to_owned());
         }
         if let Some(url) = &self.database_replica_url
-            && (self.database_url.is_none() || sqlx::postgres::PgConnectOptions::from_str(url.expose_secret()).is_err())
+            && (self.database_url.is_none() || url.expose_secret().parse::<sqlx::postgres::PgConnectOptions>().is_err())
         {
             errors.push(
                 "DATABASE_REPLICA_URL: give a URL such as postgres://user:password@replica:5432/igny8, beside DATABASE_URL".to_owned(),
             );
         }
         self.check_mail(errors);
+        self.check_neighbours(errors);
         if self.app_env == AppEnv::Production {
             if self.jwt_secret_key.is_none() {
                 errors.push("JWT_SECRET_KEY: required in production; make one with `openssl rand -base64 48`".to_owned());
@@ -265,61 +294,6 @@ impl Config {
                 errors.push("THROTTLE_DISABLED: refused in production (requirements F); unset it".to_owned());
             }
         }
-    }
-}
-
-struct Reader<F> {
-    lookup: F,
-    errors: Vec<String>,
-}
-
-impl<F: Fn(&str) -> Option<String>> Reader<F> {
-    fn optional(&self, name: &'static str) -> Option<String> {
-        debug_assert!(VARIABLES.iter().any(|known| known.name == name), "{name} is missing in VARIABLES");
-        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-    }
-
-    fn text(&self, name: &'static str) -> String {
-        let default = VARIABLES.iter().find(|known| known.name == name).map_or("", |known| known.default);
-        self.optional(name).unwrap_or_else(|| default.to_owned())
-    }
-
-    fn parsed<T: FromStr>(&mut self, name: &'static str, expected: &str, on_error: T) -> T {
-        let value = self.text(name);
-        value.parse().unwrap_or_else(|_| {
-            self.errors.push(format!("{name}: '{value}' is not {expected}"));
-            on_error
-        })
-    }
-
-    fn ranged<T: FromStr + PartialOrd + fmt::Display + Copy>(&mut self, name: &'static str, min: T, max: T) -> T {
-        let value = self.text(name);
-        match value.parse() {
-            Ok(number) if min <= number && number <= max => number,
-            _ => {
-                self.errors.push(format!("{name}: '{value}' is not a number from {min} to {max}"));
-                min
-            }
-        }
-    }
-
-    fn list(&self, name: &'static str) -> Vec<String> {
-        self.text(name).split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
-    }
-
-    /// A text in one line whose lines are separated by semicolons.
-    fn lines(&self, name: &'static str) -> Vec<String> {
-        self.text(name).split(';').map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
-    }
-
-    fn networks(&mut self, name: &'static str) -> Vec<IpNet> {
-        let parse = |item: &String| item.parse::<IpNet>().or_else(|_| item.parse::<std::net::IpAddr>().map(IpNet::from));
-        let (networks, wrong): (Vec<_>, Vec<_>) =
-            self.list(name).into_iter().map(|item| parse(&item).map_err(|_| item)).partition(Result::is_ok);
-        self.errors.extend(
-            wrong.into_iter().filter_map(Result::err).map(|item| format!("{name}: '{item}' is no address or network such as 10.0.0.0/8")),
-        );
-        networks.into_iter().filter_map(Result::ok).collect()
     }
 }
 
@@ -360,6 +334,17 @@ mod tests {
         assert_eq!(errors.len(), 2, "{errors:?}");
         let ConfigErrors(errors) = parse(&[("JWT_SECRET_KEY", "short")]).unwrap_err();
         assert!(errors[0].starts_with("JWT_SECRET_KEY: shorter than 32"));
+    }
+
+    #[test]
+    fn metrics_have_a_port_of_their_own_and_redis_a_url_that_can_be_read() {
+        assert!(parse(&[("METRICS_ADDR", "127.0.0.1:9010"), ("REDIS_URL", "redis://redis:6379")]).is_ok());
+        for (name, wrong) in
+            [("METRICS_ADDR", "here"), ("METRICS_ADDR", "0.0.0.0:8010"), ("REDIS_URL", "http://redis"), ("REDIS_URL", "rediss://redis")]
+        {
+            let ConfigErrors(errors) = parse(&[(name, wrong)]).unwrap_err();
+            assert!(errors.len() == 1 && errors[0].starts_with(name), "{wrong}: {errors:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The one pool, the migrations, and the one page that says what each SQLSTATE means.
 
-use crate::{config::Config, sealing::NotSealed};
+use crate::{config::Config, meters, sealing::NotSealed};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
     Connection as _, PgConnection, PgPool, Postgres, Row as _, Transaction,
@@ -48,6 +48,7 @@ impl StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let state = error.as_database_error().and_then(|database| database.code()).map(|code| code.into_owned());
+        count(&error, state.as_deref());
         match (&error, state.as_deref()) {
             (_, Some("23505" | "23503" | "23514" | "23P01" | "23502")) => {
                 let constraint = error.as_database_error().and_then(|database| database.constraint()).unwrap_or("unnamed").to_owned();
@@ -58,6 +59,15 @@ impl From<sqlx::Error> for StoreError {
             (sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_), _) => StoreError::Busy(error),
             _ => StoreError::Broken(error),
         }
+    }
+}
+
+/// Counts what somebody should look at: what is no constraint, and a pool that had nothing left.
+fn count(error: &sqlx::Error, sqlstate: Option<&str>) {
+    match (error, sqlstate) {
+        (sqlx::Error::PoolTimedOut, _) => meters::pool_timed_out(),
+        (_, Some(sqlstate)) if !sqlstate.starts_with("23") => meters::database_error(sqlstate),
+        _ => {}
     }
 }
 

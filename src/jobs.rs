@@ -8,9 +8,11 @@ use crate::{
     clock::Timestamp,
     credits,
     mail::{self, post::Post},
+    meters,
     period::days,
     sites,
     state::AppState,
+    system,
 };
 use std::{error::Error, pin::Pin, sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
@@ -21,6 +23,11 @@ pub const ROUND: Duration = Duration::from_secs(60);
 
 /// From one look into the outbox to the next: somebody waits for that mail.
 const MAIL_ROUND: Duration = Duration::from_secs(2);
+
+/// From one look whether the laws were asked today to the next.
+const LAWS_ROUND: Duration = Duration::from_secs(15 * 60);
+/// The name of that job.
+const LAWS_JOB: &str = "system.verify";
 
 /// What a job says of how it went; an error is a sentence for the log.
 type Done = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
@@ -118,7 +125,24 @@ async fn purge_mail(state: AppState, now: Timestamp) -> Result<(), String> {
 /// Does all jobs every `round`, the first time at once, and carries mail between them, until `stop`. A job that has begun
 /// is finished.
 pub async fn run(state: AppState, round: Duration, stop: CancellationToken) {
-    tokio::join!(do_rounds(state.clone(), round, stop.clone()), carry_mail(state, stop));
+    tokio::join!(do_rounds(state.clone(), round, stop.clone()), carry_mail(state.clone(), stop.clone()), ask_the_laws(state, stop));
+}
+
+/// Asks the laws of money once a day, on a round of its own: that may take minutes. A process that stops does not wait for
+/// it: nothing is changed by asking.
+async fn ask_the_laws(state: AppState, stop: CancellationToken) {
+    let mut rounds = interval(LAWS_ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    while stop.run_until_cancelled(rounds.tick()).await.is_some() {
+        let (now, began) = (state.clock.now(), state.clock.elapsed());
+        let Some(asked) = stop.run_until_cancelled(system::service::verify_daily(&state.pool, now)).await else { return };
+        meters::job_done(LAWS_JOB, asked.is_ok(), state.clock.elapsed().saturating_sub(began), now);
+        match asked {
+            Ok(0) => {}
+            Ok(violations) => tracing::error!(violations, "laws of money are broken; `igny8 verify` tells which"),
+            Err(error) => tracing::error!(job = LAWS_JOB, reason = with_cause(&error), "a job failed; it is tried again in the next round"),
+        }
+    }
 }
 
 /// Carries mail on a round of its own: a slow mail server must not keep the other jobs waiting.
@@ -155,13 +179,16 @@ async fn do_all(state: &AppState, jobs: &[Job], stop: &CancellationToken) {
             return;
         }
         // In a task of its own, which a drain waits for: a panic ends this job only.
-        let doing = (job.run)(state.clone(), state.clock.now());
+        let (now, began) = (state.clock.now(), state.clock.elapsed());
+        let doing = (job.run)(state.clone(), now);
         let done = tokio::spawn(state.tasks.track_future(doing)).await;
         let failure = match done {
-            Ok(Ok(())) => continue,
-            Ok(Err(sentence)) => sentence,
-            Err(panic) => panic.to_string(),
+            Ok(Ok(())) => None,
+            Ok(Err(sentence)) => Some(sentence),
+            Err(panic) => Some(panic.to_string()),
         };
+        meters::job_done(job.name, failure.is_none(), state.clock.elapsed().saturating_sub(began), now);
+        let Some(failure) = failure else { continue };
         tracing::error!(job = job.name, reason = failure, "a job failed; it is tried again in the next round");
     }
 }

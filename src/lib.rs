@@ -6,6 +6,7 @@ pub mod config;
 pub mod db;
 pub mod embedded;
 pub mod ids;
+pub mod meters;
 pub mod money;
 pub mod period;
 pub mod replica;

@@ -8,7 +8,7 @@ use crate::{
     web::{
         extract::BODY_BYTES_MAX,
         identity::NAMED_ACCOUNT,
-        pipeline::{Limit, open, signed_in, tenant, till},
+        pipeline::{Limit, open, signed_in, tenant, till, unthrottled},
         problem::Problem,
         shell::{dress, shell},
     },
@@ -49,8 +49,8 @@ fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
             open(auth::recovery::routes::tokens(), Limit::of(Scope::AuthStrict), state).layer(DefaultBodyLimit::max(AUTH_BODY_BYTES_MAX)),
         )
         .merge(open(auth::routes::tokens(), auth_limit, state).layer(DefaultBodyLimit::max(AUTH_BODY_BYTES_MAX)))
-        .merge(plans::routes::catalogue()) // unthrottled (contract, section 7)
-        .merge(system::routes::status()) // unthrottled
+        .merge(unthrottled(plans::routes::catalogue()))
+        .merge(unthrottled(system::routes::status()))
         .merge(open(sites::industries::routes::catalogue(), Limit::of(Scope::Default), state))
         // Signed in, whatever the account's state: see who you are, what you owe, and pay it.
         .merge(signed_in(gate::routes::me(), auth_limit, state))
@@ -72,6 +72,7 @@ fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
         .merge(signed_in(billing::routes::paying(), billing_limit, state))
         .merge(signed_in(billing::routes::administration(), Limit::BILLING_ADMIN, state))
         .merge(signed_in(plans::routes::administration(), Limit::BILLING_ADMIN, state))
+        .merge(signed_in(accounts::limits::routes::administration(), Limit::BILLING_ADMIN, state))
         .merge(signed_in(credits::routes::administration(), Limit::BILLING_ADMIN, state))
         .merge(signed_in(credits::routes::reading(), credits_limit, state))
         // Only while the account may act (requirements E).
@@ -88,7 +89,7 @@ fn api_v1(state: &AppState) -> OpenApiRouter<AppState> {
 pub fn routes(state: &AppState) -> (Router<AppState>, OpenApi) {
     let (api, document) = OpenApiRouter::with_openapi(system::document::base())
         .nest("/api/v1", api_v1(state))
-        .merge(system::routes::probes()) // /healthz, /readyz
+        .merge(unthrottled(system::routes::probes())) // /healthz, /readyz
         .split_for_parts();
     let document = system::document::finish(document);
     // api/docs, api/redoc, api/schema, api/v1/openapi.json

@@ -4,6 +4,7 @@
 //! would also cut idle connections, which may wait longer. Here each connection is watched by what it is doing.
 
 mod activity;
+mod metrics;
 mod wire;
 
 use crate::{router, state::AppState, web::pipeline::PeerAddress};
@@ -14,6 +15,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use metrics_exporter_prometheus::PrometheusHandle;
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -29,6 +31,9 @@ const HTTP2_STREAMS_MAX: u32 = 100;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a connection that is told to close still gets for its goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Connections to the metrics: one who scrapes, and some who look.
+const METRICS_CONNECTIONS_MAX: usize = 16;
 
 /// What a client may take, in time and in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +110,34 @@ where
     let result = server.accept(listener, shutdown).await;
     state.start_draining();
     server.drain(&state.tasks).await;
+    result
+}
+
+/// Tells the metrics at `/metrics` of a listener of their own until `shutdown` ends, and keeps what was recorded small.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub async fn serve_metrics(
+    listener: TcpListener,
+    state: AppState,
+    handle: PrometheusHandle,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let limits = Limits { connections_max: METRICS_CONNECTIONS_MAX, drain: GOODBYE, ..Limits::default() };
+    let app = metrics::routes(state, handle.clone());
+    let server = Server { app, limits, connections: TaskTracker::new(), draining: CancellationToken::new(), cut: CancellationToken::new() };
+    let upkeep = async {
+        loop {
+            tokio::time::sleep(metrics::UPKEEP).await;
+            handle.run_upkeep();
+        }
+    };
+    let result = tokio::select! {
+        result = server.accept(listener, shutdown) => result,
+        () = upkeep => Ok(()),
+    };
+    server.drain(&TaskTracker::new()).await;
     result
 }
 

@@ -6,9 +6,10 @@ use crate::{
     config::Config,
     credits::batch::combiner::{self, Combiner},
     gate::acquaintances::Acquaintances,
+    meters::Requests,
     period::days,
     replica::Reads,
-    throttle::service::Throttle,
+    throttle::{service::Throttle, shared::Shared},
 };
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use std::{
@@ -17,6 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +47,8 @@ pub struct Parts {
     pub acquaintances: Acquaintances,
     /// The limiters.
     pub throttle: Throttle,
+    /// How long requests took.
+    pub requests: Requests,
     /// Requests that are being answered, also those whose client has gone.
     pub tasks: TaskTracker,
     /// Set when the server was told to stop.
@@ -54,7 +58,9 @@ pub struct Parts {
 impl AppState {
     /// Puts the parts together. One instance per server, or per test.
     pub fn new(pool: PgPool, clock: Arc<dyn Clock>, config: Config, authenticator: Authenticator) -> Self {
-        let throttle = Throttle::new(Arc::clone(&clock), config.throttle_disabled);
+        // A URL that can't be read was refused with the configuration.
+        let shared = config.redis_url.as_ref().and_then(|url| Shared::at(url, Duration::from_millis(config.redis_timeout_ms)).ok());
+        let throttle = Throttle::new(Arc::clone(&clock), shared, config.throttle_disabled);
         let shards = combiner::Settings {
             connect: PgConnectOptions::clone(&pool.connect_options()),
             shards: COMBINER_SHARDS,
@@ -76,6 +82,7 @@ impl AppState {
             combiner,
             acquaintances: Acquaintances::default(),
             throttle,
+            requests: Requests::default(),
             tasks: TaskTracker::new(),
             is_draining: AtomicBool::new(false),
         }))

@@ -5,6 +5,7 @@
 
 pub mod invitations;
 pub mod life;
+pub mod limits;
 pub mod model;
 pub mod people;
 pub mod registration;

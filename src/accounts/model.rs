@@ -45,6 +45,9 @@ pub struct Account {
     pub pools: Pools,
     /// How it pays.
     pub payment_method: Option<PaymentMethod>,
+    /// Times the base limit of each throttle scope: its own factor while it has one, else its plan's.
+    #[serde(skip)]
+    pub throttle_factor: i32,
     /// What it may use.
     pub plan: Option<Plan>,
     /// What it has paid for.

@@ -11,6 +11,7 @@ use crate::{
     config::{Config, JWT_SECRET_BYTES_MIN},
     ids::{SessionId, UserId},
     mail::service::Outbox,
+    meters,
     sealing::Vault,
     secrets,
 };
@@ -93,6 +94,16 @@ pub struct Authenticator {
     decoy: String,
     cores: Arc<Semaphore>,
     queue: Arc<Semaphore>,
+    cores_max: usize,
+}
+
+/// How busy hashing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashingLoad {
+    /// Passwords on a core.
+    pub running: usize,
+    /// Passwords that wait for one.
+    pub waiting: usize,
 }
 
 impl Authenticator {
@@ -109,7 +120,14 @@ impl Authenticator {
         let decoy = test_passwords(cost).ok_or(AuthenticatorError::Passwords)?;
         let cores = available_parallelism().map_or(1, usize::from);
         let queue = Arc::new(Semaphore::new(cores.saturating_add(WAITING_MAX)));
-        Ok(Authenticator { tokens, vault, cost, decoy, cores: Arc::new(Semaphore::new(cores)), queue })
+        Ok(Authenticator { tokens, vault, cost, decoy, cores: Arc::new(Semaphore::new(cores)), queue, cores_max: cores })
+    }
+
+    /// How busy hashing is just now.
+    pub fn load(&self) -> HashingLoad {
+        let running = self.cores_max.saturating_sub(self.cores.available_permits());
+        let taken = self.cores_max.saturating_add(WAITING_MAX).saturating_sub(self.queue.available_permits());
+        HashingLoad { running, waiting: taken.saturating_sub(running) }
     }
 
     /// Seals what must not be read in the database.
@@ -166,7 +184,10 @@ impl Authenticator {
 
     /// Runs work that keeps a core busy: as many at once as there are cores, and a bounded number behind them.
     async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashingError> {
-        let waiting = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| HashingError::Busy)?;
+        let waiting = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| {
+            meters::password_refused();
+            HashingError::Busy
+        })?;
         let core = Arc::clone(&self.cores).acquire_owned().await.map_err(|_| HashingError::Failed)?;
         // The permits move into the closure: a caller that is gone frees no core that is still at work.
         let permits: [OwnedSemaphorePermit; 2] = [waiting, core];

@@ -26,6 +26,7 @@ use crate::{
     db::{self, StoreError},
     idempotency::model::Keyed,
     ids::{AccountId, PaymentId, PaymentMethod, UserId},
+    meters,
     money::Money,
     plans::{self, model::Plan},
     subscriptions::{self, rules::Hold, service::Paid},
@@ -85,7 +86,7 @@ pub async fn confirm(
     terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Replayable<Confirmed>, BillingError> {
-    db::retried(|| async move {
+    let done = db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         if let Some((home, key)) = &by.key
             && let Some(first) = recall_in(&mut tx, *home, Some(key)).await?
@@ -106,9 +107,21 @@ pub async fn confirm(
             Run::Real => tx.commit().await.map_err(StoreError::from)?,
             Run::Dry => tx.rollback().await.map_err(StoreError::from)?,
         }
-        Ok((confirmed, false))
+        Ok::<_, BillingError>((confirmed, false))
     })
-    .await
+    .await?;
+    if let (Run::Real, (confirmed, false)) = (order.run(), &done) {
+        count(confirmed);
+    }
+    Ok(done)
+}
+
+/// Counts what was confirmed and is committed, unless it had been before.
+fn count(confirmed: &Confirmed) {
+    if confirmed.data["already_confirmed"] == Value::Bool(false) {
+        meters::confirmed();
+        meters::granted(meters::Cause::Confirmation, confirmed.data["transaction"]["amount"].as_i64().unwrap_or(0));
+    }
 }
 
 /// A report as the transfer that it tells of, once nobody else can judge it.

@@ -8,6 +8,7 @@ use super::{
     serve::{self, reachable},
 };
 use igny8::{
+    clock::{Clock as _, SystemClock},
     config::Config,
     router,
     system::{
@@ -46,6 +47,12 @@ pub(crate) async fn verify(config: &Config, output: Output) -> Result<(), Failur
     let mut progress = Progress::start();
     let violations = service::verify_telling(&database.pool, &mut |step| progress.tell(step)).await;
     progress.end();
+    if let Ok(violations) = &violations
+        && let Err(error) = service::note_verified(&database.pool, violations, SystemClock::start().now()).await
+    {
+        // The answer stands all the same; only its age will not be told.
+        tracing::warn!(%error, "that the laws were asked can't be noted");
+    }
     database.close().await;
     let violations = violations?;
     let report = serde_json::json!({ "ok": violations.is_empty(), "violations": violations });

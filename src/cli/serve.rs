@@ -10,9 +10,10 @@ use igny8::{
     build_info::BUILD,
     clock::SystemClock,
     config::{Config, JWT_SECRET_BYTES_MIN},
-    jobs, secrets, server,
+    jobs, meters, secrets, server,
     state::AppState,
 };
+use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use sqlx::PgPool;
 use std::{
@@ -32,7 +33,11 @@ use tokio_util::sync::CancellationToken;
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config, output: Output) -> Result<(), Failure> {
     // The port first: when it is taken, nothing else needs to begin. Whoever connects meanwhile waits in the queue.
-    let listener = listen(config.bind_addr).await?;
+    let listener = listen_at("BIND_ADDR", config.bind_addr).await?;
+    let metrics = match config.metrics_addr {
+        Some(address) => Some((listen_at("METRICS_ADDR", address).await?, start_meters()?)),
+        None => None,
+    };
     let address = listener.local_addr().map_err(|error| Failure::failed(whole(&error)))?;
     let asked_to_stop = asked_to_stop()?;
     let database = Database::open(&config).await?;
@@ -40,6 +45,9 @@ pub(crate) async fn serve(config: Config, output: Output) -> Result<(), Failure>
     let state = state(config, database.pool.clone())?;
 
     let stop = CancellationToken::new();
+    if let Some((listener, handle)) = metrics {
+        tokio::spawn(server::serve_metrics(listener, state.clone(), handle, stop.clone().cancelled_owned()));
+    }
     let porter = tokio::spawn(jobs::run(state.clone(), jobs::ROUND, stop.clone()));
     let served = server::serve(listener, state, async {
         asked_to_stop.await;
@@ -66,12 +74,17 @@ pub(crate) fn state(mut config: Config, pool: PgPool) -> Result<AppState, Failur
     Ok(AppState::new(pool, Arc::new(SystemClock::start()), config, authenticator))
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+/// Begins to count, before anything happens that would be missed.
+fn start_meters() -> Result<PrometheusHandle, Failure> {
+    meters::start().map_err(|error| Failure::failed(format!("metrics can't be recorded: {error}")))
+}
+
+async fn listen_at(variable: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => Failure::failed(format!("{address} is in use by another program; stop it or set BIND_ADDR")),
-        ErrorKind::AddrNotAvailable => Failure::misused(format!("BIND_ADDR: this machine does not have the address {address}")),
+        ErrorKind::AddrInUse => Failure::failed(format!("{address} is in use by another program; stop it or set {variable}")),
+        ErrorKind::AddrNotAvailable => Failure::misused(format!("{variable}: this machine does not have the address {address}")),
         ErrorKind::PermissionDenied => {
-            Failure::misused(format!("BIND_ADDR: this user may not listen on {address}; choose a port above 1023"))
+            Failure::misused(format!("{variable}: this user may not listen on {address}; choose a port above 1023"))
         }
         _ => Failure::failed(format!("can't listen on {address}: {error}")),
     })

@@ -78,6 +78,17 @@ pub enum Receipt {
     Hold(Value),
 }
 
+impl Receipt {
+    /// Credits that are gone: those of a debit or a capture. Placing and releasing a hold spends none.
+    pub fn credits_spent(&self) -> u64 {
+        let amount = match self {
+            Receipt::Entry(entry) => entry.amount.get(),
+            Receipt::Hold(answer) => answer["transaction"]["amount"].as_i64().unwrap_or(0),
+        };
+        amount.min(0).unsigned_abs()
+    }
+}
+
 /// Whether a receipt is new or the answer to a request that was sent again.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Spent {

@@ -19,7 +19,7 @@ pub struct Acquaintance {
     pub user: UserId,
     /// His account.
     pub account: AccountId,
-    /// The factor of the account's plan.
+    /// The account's factor: its own or its plan's.
     pub throttle_factor: i32,
 }
 
@@ -43,9 +43,9 @@ impl Acquaintances {
     /// Remembers who was proven just now, unless he acts in another account than his own.
     pub fn remember(&self, person: &Person) {
         let account = person.user.account.as_ref().filter(|_| !person.is_guest());
-        if let Some((account, plan)) = account.and_then(|account| Some((account.id, account.plan.as_ref()?))) {
+        if let Some(account) = account.filter(|account| account.plan.is_some()) {
             let (session, user) = (person.session, person.user.id);
-            self.0.insert(session, Acquaintance { session, user, account, throttle_factor: plan.throttle_factor });
+            self.0.insert(session, Acquaintance { session, user, account: account.id, throttle_factor: account.throttle_factor });
         }
     }
 

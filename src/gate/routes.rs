@@ -143,7 +143,7 @@ async fn register(
     headers: HeaderMap,
     Body(form): Body<Register>,
 ) -> Outcome<Answer> {
-    count_address(&state, &form.email, now)?;
+    count_address(&state, &form.email, now).await?;
     let registration = form.registration(device(&origin, &headers));
     let welcome = service::register(state.desk(), registration, &origin, now).await?;
     Ok(Answer::created(welcome).without_cookies())
@@ -206,8 +206,8 @@ async fn change_me(
 }
 
 /// Counts an attempt against the address that it is for, so that many clients together guess no faster than one.
-fn count_address(state: &AppState, email: &Email, now: Timestamp) -> Outcome<()> {
-    let verdict = state.throttle.check(Scope::AuthStrict, 1, Key::email(email.as_str()));
+async fn count_address(state: &AppState, email: &Email, now: Timestamp) -> Outcome<()> {
+    let verdict = state.throttle.check(Scope::AuthStrict, 1, Key::email(email.as_str())).await;
     if verdict.retry_after.is_some() { Err(too_fast(Scope::AuthStrict, &verdict, now)) } else { Ok(()) }
 }
 
@@ -218,7 +218,7 @@ async fn count_attempt(state: &AppState, attempt: &Attempt, email: &Email, now: 
         Standing::Known => Key::email(&format!("{:?}", attempt.pair)),
         Standing::Stranger => Key::email(email.as_str()),
     };
-    let verdict = state.throttle.check(Scope::AuthStrict, 1, key);
+    let verdict = state.throttle.check(Scope::AuthStrict, 1, key).await;
     if verdict.retry_after.is_some() { Err(too_fast(Scope::AuthStrict, &verdict, now)) } else { Ok(()) }
 }
 
@@ -269,7 +269,7 @@ pub struct Restored {
     (status = 429, body = ErrorBody, description = "throttled"),
 ))]
 async fn ask_reset(State(state): State<AppState>, Now(now): Now, Body(form): Body<AskReset>) -> Outcome<Answer> {
-    count_address(&state, &form.email, now)?;
+    count_address(&state, &form.email, now).await?;
     recovery::service::ask_reset(state.desk(), &form.email, now).await?;
     Ok(Answer::ok(()).message("If this address is known, a mail is on its way."))
 }

@@ -135,6 +135,7 @@ mod tests {
             credits: Credits::ZERO,
             pools: Pools::EMPTY,
             payment_method: None,
+            throttle_factor: 1,
             plan,
             subscription: None,
         }

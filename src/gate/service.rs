@@ -28,6 +28,7 @@ use crate::{
     clock::Timestamp,
     db::{self, StoreError, Tx},
     ids::AccountId,
+    meters::{self, Cause},
     period::days,
     secrets,
     sites::{self, clones::model::OtherHome, model::HomeUrl},
@@ -105,14 +106,17 @@ fn note_use(pool: PgPool, caller: SiteCaller, now: Timestamp) {
 /// Makes an account with its owner and lets him in: one transaction, all or none (A1 to A4).
 pub async fn register(desk: Desk<'_>, registration: Registration, origin: &Origin, now: Timestamp) -> Result<Welcome, RegistrationError> {
     let prepared = &prepare(desk, registration).await?;
-    db::retried(|| async move {
+    let welcome = db::retried(|| async move {
         let mut tx = db::begin(desk.pool).await?;
         let registered = register_in(&mut tx, desk, prepared, origin, now).await?;
         let user = find_user(&mut tx, desk, &registered.opened, now).await?.ok_or(RegistrationError::Incomplete)?;
         tx.commit().await.map_err(StoreError::from)?;
-        Ok(Welcome { user, tokens: registered.opened.tokens, intended_plan: registered.intended_plan })
+        Ok::<_, RegistrationError>(Welcome { user, tokens: registered.opened.tokens, intended_plan: registered.intended_plan })
     })
-    .await
+    .await?;
+    meters::signed_up();
+    meters::granted(Cause::Signup, welcome.user.account.as_ref().map_or(0, |account| account.credits.get()));
+    Ok(welcome)
 }
 
 /// Makes a user of somebody who was invited, and lets him in: one transaction, all or none.
@@ -170,6 +174,7 @@ pub struct Login {
 pub async fn log_in(desk: Desk<'_>, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
     begin(desk, &login.attempt, now).await?;
     let done = try_log_in(desk, login, now).await;
+    meters::logged_in(done.is_ok());
     if done.as_ref().is_err_and(|error| !error.is_wrong_guess()) {
         take_back(desk, &login.attempt, now).await?;
     }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     db::StoreError,
+    meters,
     sealing::{NotOpened, NotSealed, Vault},
 };
 use sqlx::{PgConnection, PgPool};
@@ -77,6 +78,7 @@ pub async fn deliver(pool: &PgPool, post: &Post, vault: &Vault, now: Timestamp) 
     loop {
         let batch = store::claim_due(pool, now + rules::LEASE, BATCH, now).await?;
         if batch.is_empty() {
+            meters::mailed(delivered.sent, delivered.postponed, delivered.given_up);
             return Ok(delivered);
         }
         for claimed in batch {

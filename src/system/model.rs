@@ -1,6 +1,6 @@
 //! What the server says of itself and of what it keeps.
 
-use crate::{accounts::model::AccountStatus, ids::AccountId, money::Money, period::BillingCycle};
+use crate::{accounts::model::AccountStatus, clock::Timestamp, ids::AccountId, money::Money, period::BillingCycle};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -203,4 +203,13 @@ pub struct Status {
     pub time: DateTime<Utc>,
     /// Whether the database answers.
     pub database: Reachability,
+}
+
+/// How the laws stood when they were asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifyRuns {
+    /// When they were last asked and all held.
+    pub last_clean: Option<Timestamp>,
+    /// What the last asking found; none when it never came to an end.
+    pub violations: Option<i32>,
 }

@@ -6,14 +6,18 @@ use super::{
     store,
 };
 use crate::{
+    clock::Timestamp,
     credits::seals,
     db::{self, DatabaseError, StoreError},
 };
+use chrono::TimeDelta;
 use sqlx::{PgConnection, PgPool};
 use std::time::Duration;
 
 /// A database that takes longer to answer nothing is not ready.
 const READY_WITHIN: Duration = Duration::from_millis(500);
+/// An asking that has told nothing for so long is over: its process has ended, or the database was away.
+const ASKING_MAX: TimeDelta = TimeDelta::hours(1);
 /// Accounts that `state` lists.
 const ACCOUNTS_LISTED_MAX: i64 = 50;
 
@@ -80,6 +84,33 @@ pub async fn verify_telling(pool: &PgPool, tell: &mut (dyn FnMut(Step) + Send)) 
     let violations = violations_in(&mut transaction, tell).await?;
     transaction.rollback().await?;
     Ok(violations)
+}
+
+/// Asks the laws unless they were asked on this day, by this instance or another. Gives how many rows break one; none where
+/// nothing was to be done.
+///
+/// # Errors
+///
+/// When the database can't be asked; after an hour the day is open again.
+pub async fn verify_daily(pool: &PgPool, now: Timestamp) -> Result<usize, StoreError> {
+    let Some(run) = store::insert_verify_run(pool, Some(now.date_naive()), now - ASKING_MAX, now).await? else { return Ok(0) };
+    let violations = verify(pool).await?;
+    store::mark_verify_run(pool, run, count_of(&violations)).await?;
+    Ok(violations.len())
+}
+
+/// Notes what an asking at the command line found.
+///
+/// # Errors
+///
+/// When it can't be written.
+pub async fn note_verified(pool: &PgPool, violations: &[Violation], now: Timestamp) -> Result<(), StoreError> {
+    let Some(run) = store::insert_verify_run(pool, None, now, now).await? else { return Ok(()) };
+    store::mark_verify_run(pool, run, count_of(violations)).await
+}
+
+fn count_of(violations: &[Violation]) -> i32 {
+    i32::try_from(violations.len()).unwrap_or(i32::MAX)
 }
 
 /// Plans, accounts, counts, and what breaks a law, all of the same instant.

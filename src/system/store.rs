@@ -1,8 +1,9 @@
 //! SQL of this room: what is stored, at a glance. Reads every table, which no other room but the gate may.
 
-use super::model::{AccountState, Counts, PlanState};
-use crate::{accounts::model::AccountStatus, db::StoreError, ids::AccountId, money::Money, period::BillingCycle};
-use sqlx::PgConnection;
+use super::model::{AccountState, Counts, PlanState, VerifyRuns};
+use crate::{accounts::model::AccountStatus, clock::Timestamp, db::StoreError, ids::AccountId, money::Money, period::BillingCycle};
+use chrono::NaiveDate;
+use sqlx::{PgConnection, PgExecutor};
 
 /// Whether the database answers.
 pub async fn ping(connection: &mut PgConnection) -> Result<(), StoreError> {
@@ -15,6 +16,48 @@ pub async fn mark_snapshot(connection: &mut PgConnection) -> Result<(), StoreErr
     sqlx::query!("set transaction isolation level repeatable read, read only").execute(&mut *connection).await?;
     sqlx::query!("set local statement_timeout = 0").execute(connection).await?;
     Ok(())
+}
+
+/// Takes a day's asking of the laws; none when it was done, or another instance began it after `given_up`.
+pub async fn insert_verify_run(
+    executor: impl PgExecutor<'_>,
+    asked_for: Option<NaiveDate>,
+    given_up: Timestamp,
+    now: Timestamp,
+) -> Result<Option<i64>, StoreError> {
+    let run = sqlx::query_scalar!(
+        r#"
+        insert into verify_runs as run (asked_for, began_at) values ($1, $2)
+        on conflict (asked_for) do update set began_at = excluded.began_at where run.violations is null and run.began_at < $3
+        returning verify_run_id
+        "#,
+        asked_for,
+        now,
+        given_up
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(run)
+}
+
+/// Notes what the asking found.
+pub async fn mark_verify_run(executor: impl PgExecutor<'_>, run: i64, violations: i32) -> Result<(), StoreError> {
+    sqlx::query!("update verify_runs set violations = $2 where verify_run_id = $1", run, violations).execute(executor).await?;
+    Ok(())
+}
+
+/// When the laws were last asked and held, and what the last asking found.
+pub async fn get_verify_runs(connection: &mut PgConnection) -> Result<VerifyRuns, StoreError> {
+    let runs = sqlx::query_as!(
+        VerifyRuns,
+        r#"
+        select (select max(began_at) from verify_runs where violations = 0) as last_clean,
+               (select violations from verify_runs where violations is not null order by verify_run_id desc limit 1) as violations
+        "#
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(runs)
 }
 
 /// Every plan, cheapest first.

@@ -1,7 +1,11 @@
-//! The limiters: `governor` (GCRA), one per scope and limit, keyed by whom it counts, on the injected clock.
+//! The limiters: `governor` (GCRA), one per scope and limit, keyed by whom it counts, on the injected clock; or Redis, where
+//! several instances share their limits.
 
-use super::model::{Key, Scope, Verdict};
-use crate::clock::Clock;
+use super::{
+    model::{Key, Scope, Verdict},
+    shared::Shared,
+};
+use crate::{clock::Clock, meters};
 use governor::{
     Quota, RateLimiter, clock::Clock as GovernorClock, middleware::StateInformationMiddleware, nanos::Nanos,
     state::keyed::DashMapStateStore,
@@ -26,7 +30,33 @@ impl GovernorClock for LimiterClock {
     }
 }
 
-type Limiter = RateLimiter<Key, DashMapStateStore<Key>, LimiterClock, StateInformationMiddleware>;
+/// A key as the buckets have it: half as large, for there may be a million of them. An IPv6 network is its first 64 bits.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Slot(Kind, u64);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Kind {
+    Account,
+    V4,
+    V6,
+    Email,
+}
+
+impl From<Key> for Slot {
+    fn from(key: Key) -> Self {
+        match key {
+            Key::Account(account) => Slot(Kind::Account, account.cast_unsigned()),
+            Key::Address(IpAddr::V4(address)) => Slot(Kind::V4, u64::from(address.to_bits())),
+            Key::Address(IpAddr::V6(address)) => {
+                let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                Slot(Kind::V6, u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+            }
+            Key::Email(hash) => Slot(Kind::Email, hash),
+        }
+    }
+}
+
+type Limiter = RateLimiter<Slot, DashMapStateStore<Slot>, LimiterClock, StateInformationMiddleware>;
 
 /// An empty bucket is full again after this long.
 const FULL_AFTER: Duration = Duration::from_secs(60);
@@ -36,24 +66,45 @@ pub struct Throttle {
     clock: LimiterClock,
     /// One limiter per scope and requests a minute: a change of plan selects another one.
     limiters: RwLock<HashMap<(Scope, u32), Arc<Limiter>>>,
+    /// Asked first, where there is one.
+    shared: Option<Shared>,
     is_disabled: bool,
 }
 
 impl Throttle {
-    /// Empty buckets. `is_disabled` is the development switch that production refuses.
-    pub fn new(clock: Arc<dyn Clock>, is_disabled: bool) -> Self {
-        Throttle { clock: LimiterClock(clock), limiters: RwLock::default(), is_disabled }
+    /// Empty buckets, and those in Redis where instances share them. `is_disabled` is the development switch that production
+    /// refuses.
+    pub fn new(clock: Arc<dyn Clock>, shared: Option<Shared>, is_disabled: bool) -> Self {
+        Throttle { clock: LimiterClock(clock), limiters: RwLock::default(), shared, is_disabled }
+    }
+
+    /// Whether limits are shared with other instances just now.
+    pub fn is_shared(&self) -> bool {
+        self.shared.as_ref().is_some_and(Shared::is_there)
     }
 
     /// Counts one request. `factor` is the plan's; 1 where there is none.
-    pub fn check(&self, scope: Scope, factor: i32, key: Key) -> Verdict {
+    pub async fn check(&self, scope: Scope, factor: i32, key: Key) -> Verdict {
         let per_minute = scope.per_minute().saturating_mul(u32::try_from(factor).unwrap_or(1).max(1));
         let limit = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
         if self.is_disabled {
             return Verdict { limit: limit.get(), remaining: limit.get(), reset_after: Duration::ZERO, retry_after: None };
         }
+        let shared = match &self.shared {
+            Some(shared) => shared.check(scope, limit, key, self.clock.0.now()).await,
+            None => None,
+        };
+        let verdict = shared.unwrap_or_else(|| self.check_own(scope, limit, key));
+        if verdict.retry_after.is_some() {
+            meters::throttled(scope.as_str());
+        }
+        verdict
+    }
+
+    /// Counts against this process's own buckets.
+    fn check_own(&self, scope: Scope, limit: NonZeroU32, key: Key) -> Verdict {
         let limiter = self.limiter(scope, limit);
-        match limiter.check_key(&key) {
+        match limiter.check_key(&Slot::from(key)) {
             Ok(snapshot) => {
                 let remaining = snapshot.remaining_burst_capacity();
                 let used = limit.get().saturating_sub(remaining);

@@ -12,3 +12,4 @@ pub mod payer;
 pub mod pipeline;
 pub mod problem;
 pub mod shell;
+pub mod trail;

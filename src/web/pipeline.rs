@@ -4,6 +4,7 @@ use super::{
     door::{Door, mark},
     identity::{identify, recognise},
     problem::Problem,
+    trail::{note_account, note_route},
 };
 use crate::{
     audit::model::Origin,
@@ -18,7 +19,7 @@ use crate::{
 use axum::{
     extract::{Request, State},
     http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
 use std::{
@@ -71,6 +72,11 @@ impl Limit {
     }
 }
 
+/// For everybody, as often as he likes (contract, section 7).
+pub fn unthrottled(routes: OpenApiRouter<AppState>) -> OpenApiRouter<AppState> {
+    routes.route_layer(from_fn(pass_unthrottled))
+}
+
 /// For everybody; counted by client address.
 pub fn open(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -> OpenApiRouter<AppState> {
     mark(routes, Door::Open, |method| limit.scope(method)).route_layer(from_fn_with_state((state.clone(), limit), pass_open))
@@ -95,20 +101,27 @@ pub fn till(routes: OpenApiRouter<AppState>, limit: Limit, state: &AppState) -> 
 
 // One layer per door: axum clones all that is within a layer for each request, and layers within layers over again.
 
+async fn pass_unthrottled(request: Request, next: Next) -> Response {
+    note_route(&request);
+    next.run(request).await
+}
+
 async fn pass_open(State((state, limit)): State<(AppState, Limit)>, request: Request, next: Next) -> Response {
+    note_route(&request);
     let key = Key::address(client_address(request.extensions()));
-    match count(&state, limit, 1, key, &request) {
+    match Counting::of(limit, 1, key, &request).count(&state).await {
         Ok(counted) => counted.tell(next.run(request).await),
         Err(too_fast) => *too_fast,
     }
 }
 
 async fn pass_signed_in(State((state, limit)): State<(AppState, Limit)>, request: Request, next: Next) -> Response {
+    note_route(&request);
     let (principal, request) = match authenticate(&state, limit, request).await {
         Ok(known) => known, // who are you?       401, 403
         Err(stranger) => return *stranger,
     };
-    let counted = match throttle(&state, limit, &principal, &request) {
+    let counted = match throttle(limit, &principal, &request).count(&state).await {
         Ok(counted) => counted, // how fast?          429
         Err(too_fast) => return *too_fast,
     };
@@ -123,11 +136,12 @@ async fn pass_signed_in(State((state, limit)): State<(AppState, Limit)>, request
 }
 
 async fn pass_tenant(State((state, limit)): State<(AppState, Limit)>, request: Request, next: Next) -> Response {
+    note_route(&request);
     let (principal, request) = match authenticate(&state, limit, request).await {
         Ok(known) => known, // who are you?       401, 403
         Err(stranger) => return *stranger,
     };
-    let counted = match throttle(&state, limit, &principal, &request) {
+    let counted = match throttle(limit, &principal, &request).count(&state).await {
         Ok(counted) => counted, // how fast?          429
         Err(too_fast) => return *too_fast,
     };
@@ -142,10 +156,12 @@ async fn pass_tenant(State((state, limit)): State<(AppState, Limit)>, request: R
 }
 
 async fn pass_till(State((state, limit)): State<(AppState, Limit)>, mut request: Request, next: Next) -> Response {
+    note_route(&request);
     let Some(known) = recognise(&state, request.headers(), request_time(request.extensions())) else {
         return pass_tenant(State((state, limit)), request, next).await;
     };
-    match count(&state, limit, known.throttle_factor, Key::Account(known.account.0), &request) {
+    note_account(request.extensions(), known.account);
+    match Counting::of(limit, known.throttle_factor, Key::Account(known.account.0), &request).count(&state).await {
         Ok(counted) => {
             request.extensions_mut().insert(known);
             counted.tell(next.run(request).await)
@@ -165,7 +181,7 @@ async fn authenticate(state: &AppState, limit: Limit, request: Request) -> Resul
         Err(problem) => {
             // Nobody in particular: counted by address, so that guessing is slow.
             let scope = limit.scope(&parts.method);
-            let verdict = state.throttle.check(scope, 1, Key::address(client_address(&parts.extensions)));
+            let verdict = state.throttle.check(scope, 1, Key::address(client_address(&parts.extensions))).await;
             let now = request_time(&parts.extensions);
             let refused = if verdict.retry_after.is_some() { too_fast(scope, &verdict, now) } else { problem };
             Err(Box::new(Counted { scope, verdict, now }.tell(refused.into_response())))
@@ -173,11 +189,14 @@ async fn authenticate(state: &AppState, limit: Limit, request: Request) -> Resul
     }
 }
 
-fn throttle(state: &AppState, limit: Limit, principal: &Principal, request: &Request) -> Result<Counted, Box<Response>> {
+fn throttle(limit: Limit, principal: &Principal, request: &Request) -> Counting {
     let key =
         principal.counted_account().map_or_else(|| Key::address(client_address(request.extensions())), |account| Key::Account(account.0));
-    let factor = principal.account().and_then(|account| account.plan.as_ref()).map_or(1, |plan| plan.throttle_factor);
-    count(state, limit, factor, key, request)
+    if let Some(account) = principal.account() {
+        note_account(request.extensions(), account.id);
+    }
+    let factor = principal.account().map_or(1, |account| account.throttle_factor);
+    Counting::of(limit, factor, key, request)
 }
 
 /// Leaves word in the log of an account before staff change anything of it.
@@ -213,15 +232,28 @@ fn admit_sites(principal: &Principal, request: &Request) -> Result<(), Problem> 
     }
 }
 
-fn count(state: &AppState, limit: Limit, factor: i32, key: Key, request: &Request) -> Result<Counted, Box<Response>> {
-    let scope = limit.scope(request.method());
-    let now = request_time(request.extensions());
-    let counted = Counted { scope, verdict: state.throttle.check(scope, factor, key), now };
-    if counted.verdict.retry_after.is_none() {
-        return Ok(counted);
+/// What of a request is counted: a body that waits to be read must not be held meanwhile.
+struct Counting {
+    scope: Scope,
+    factor: i32,
+    key: Key,
+    now: Timestamp,
+}
+
+impl Counting {
+    fn of(limit: Limit, factor: i32, key: Key, request: &Request) -> Self {
+        Counting { scope: limit.scope(request.method()), factor, key, now: request_time(request.extensions()) }
     }
-    let refused = too_fast(scope, &counted.verdict, now).into_response();
-    Err(Box::new(counted.tell(refused)))
+
+    async fn count(self, state: &AppState) -> Result<Counted, Box<Response>> {
+        let Counting { scope, factor, key, now } = self;
+        let counted = Counted { scope, verdict: state.throttle.check(scope, factor, key).await, now };
+        if counted.verdict.retry_after.is_none() {
+            return Ok(counted);
+        }
+        let refused = too_fast(scope, &counted.verdict, now).into_response();
+        Err(Box::new(counted.tell(refused)))
+    }
 }
 
 /// A request that was counted against a limit.

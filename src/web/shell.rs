@@ -4,6 +4,7 @@ use super::{
     envelope::{Unsealed, Unwritable},
     pipeline::{BaseUrl, ClientAddress, PeerAddress, RequestId, RequestTime, is_mutation},
     problem::{Problem, Shape},
+    trail::Trail,
 };
 use crate::{config::AppEnv, state::AppState};
 use axum::{
@@ -29,17 +30,26 @@ pub async fn shell(State(state): State<AppState>, mut request: Request, next: Ne
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let address = forwarded_address(&request, &state.config.trusted_proxies);
     let base = base_url(&request, &state, address);
-    let started = state.clock.elapsed();
+    let (started, trail) = (state.clock.elapsed(), Trail::default());
     let extensions = request.extensions_mut();
     extensions.insert(RequestTime(state.clock.now()));
     extensions.insert(RequestId(request_id.clone()));
     extensions.insert(ClientAddress(address));
     extensions.insert(BaseUrl(base));
+    extensions.insert(trail.clone());
     let response = run(&state, is_mutation(&method), request, next).await;
     let response = seal(response, &request_id, shape, method == Method::HEAD);
-    let micros = state.clock.elapsed().saturating_sub(started).as_micros();
-    tracing::info!(request_id, %method, path, status = response.status().as_u16(), micros, "request");
+    let (took, status) = (state.clock.elapsed().saturating_sub(started), response.status().as_u16());
+    state.requests.answered(method.as_str(), trail.route(), status, took);
+    let (route, account) = (trail.route(), trail.account().map(|account| account.0));
+    tracing::info!(request_id, account, %method, route, path, status, ms = milliseconds(took), "request");
     response
+}
+
+/// With their fraction: most requests take less than one.
+#[allow(clippy::float_arithmetic, reason = "a number for the log, which decides nothing")]
+fn milliseconds(took: Duration) -> f64 {
+    took.as_secs_f64() * 1_000.0
 }
 
 /// Runs the handler in a task of its own: a panic becomes a 500, and a client that hangs up can't drop a mutation between

@@ -12,6 +12,7 @@ use crate::{
     db::{self, StoreError},
     idempotency::model::Keyed,
     ids::AccountId,
+    meters,
 };
 use serde_json::Value;
 use sqlx::PgPool;
@@ -25,7 +26,7 @@ pub async fn adjust(
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Replayable<Value>, BillingError> {
-    db::retried(|| async move {
+    let done = db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         accounts::store::lock_account(&mut tx, account).await?.ok_or(AccountError::NotFound)?;
         if let Some(first) = recall_in(&mut tx, account, key).await? {
@@ -34,9 +35,14 @@ pub async fn adjust(
         let answer = written(&adjust_in(&mut tx, account, by, origin, now).await?)?;
         remember_in(&mut tx, account, key, (201, &answer), now).await?;
         tx.commit().await.map_err(StoreError::from)?;
-        Ok((answer, false))
+        Ok::<_, BillingError>((answer, false))
     })
-    .await
+    .await?;
+    if !done.1 {
+        // What is taken is nothing that was granted.
+        meters::granted(meters::Cause::Staff, by.amount.get());
+    }
+    Ok(done)
 }
 
 /// Gives a deduction back, in whole or in part.

@@ -14,12 +14,14 @@ use crate::{
     },
     db::StoreError,
     ids::AccountId,
+    meters::{self, SpendCounts},
 };
 use chrono::TimeDelta;
 use sqlx::{PgConnection, postgres::PgConnectOptions};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Instant,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,6 +54,8 @@ pub struct Combiner {
 struct Job {
     wanted: Wanted,
     answer: oneshot::Sender<Result<Spent, CreditError>>,
+    /// When it was put into the queue.
+    since: Instant,
 }
 
 impl Combiner {
@@ -71,7 +75,7 @@ impl Combiner {
         let spread = usize::try_from(wanted.account.0.unsigned_abs()).unwrap_or(0) % self.shards.len();
         let shard = self.shards.get(spread).ok_or(CreditError::Busy)?;
         let (answer, answered) = oneshot::channel();
-        shard.try_send(Job { wanted, answer }).map_err(|_| CreditError::Busy)?;
+        shard.try_send(Job { wanted, answer, since: instant() }).map_err(|_| CreditError::Busy)?;
         answered.await.map_err(|_| CreditError::Busy)?
     }
 }
@@ -99,8 +103,10 @@ impl Shard {
     async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut jobs = Vec::with_capacity(BATCH_MAX);
         while queue.recv_many(&mut jobs, BATCH_MAX).await > 0 {
+            meters::batch_began(jobs.len(), jobs.first().map(|oldest| oldest.since.elapsed()).unwrap_or_default());
             let batch = jobs.iter().map(|job| &job.wanted).collect::<Vec<_>>();
             let outcomes = self.carry_out(&batch).await;
+            meters::batch_ended(counts(&outcomes));
             for (job, outcome) in jobs.drain(..).zip(outcomes) {
                 // A client that hung up changes nothing: what was committed stays.
                 drop(job.answer.send(outcome.unwrap_or(Err(CreditError::Busy))));
@@ -233,6 +239,28 @@ impl Shard {
         self.connection = None;
         self.prices = None;
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "measures how long a spend waits, for the metrics only")]
+fn instant() -> Instant {
+    Instant::now()
+}
+
+/// What came of a batch, for the metrics.
+fn counts(outcomes: &[Outcome]) -> SpendCounts {
+    let mut counts = SpendCounts::default();
+    for outcome in outcomes {
+        match outcome {
+            Some(Ok(Spent::New(receipt))) => {
+                counts.spent += 1;
+                counts.credits += receipt.credits_spent();
+            }
+            Some(Ok(Spent::Replayed(_))) => counts.replayed += 1,
+            None | Some(Err(CreditError::Store(_) | CreditError::Busy)) => counts.failed += 1,
+            Some(Err(_)) => counts.refused += 1,
+        }
+    }
+    counts
 }
 
 fn open_places(outcomes: &[Outcome]) -> Vec<usize> {

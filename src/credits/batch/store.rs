@@ -213,7 +213,8 @@ pub async fn append_where_unchanged(
                               and u.is_active and u.deleted_at is null and u.role = any($29)
             left join accounts a on a.account_id = u.account_id
             left join plans p on p.plan_id = a.plan_id
-            where p.throttle_factor is distinct from witness.factor
+            where coalesce(case when a.throttle_factor_until is null or a.throttle_factor_until > $22 then a.throttle_factor end, p.throttle_factor)
+                  is distinct from witness.factor
         ), balance as (
             update credit_balances b set plan_credits = wanted.plan, extra_credits = wanted.extra, last_seq = wanted.new_seq
             from wanted
@@ -344,7 +345,8 @@ pub async fn list_strangers(
                           and u.is_active and u.deleted_at is null and u.role = any($6)
         left join accounts a on a.account_id = u.account_id
         left join plans p on p.plan_id = a.plan_id
-        where p.throttle_factor is distinct from witness.factor
+        where coalesce(case when a.throttle_factor_until is null or a.throttle_factor_until > $5 then a.throttle_factor end, p.throttle_factor)
+              is distinct from witness.factor
         "#,
         &witnesses.iter().map(|(account, _)| account.0).collect::<Vec<_>>(),
         &witnesses.iter().map(|(_, witness)| witness.session.0).collect::<Vec<_>>(),

@@ -130,10 +130,16 @@ impl TestApp {
 
     /// A second instance on the same database: what it keeps in memory is its own.
     pub(crate) fn beside(&self) -> App {
+        self.second().1
+    }
+
+    /// The same, with what its handlers have.
+    pub(crate) fn second(&self) -> (AppState, App) {
         let secrets = TokenSecrets { current: JWT_SECRET.into(), previous: Vec::new() };
         let authenticator = Authenticator::new(HashingCost::TESTS, &secrets).expect("an authenticator");
         let state = AppState::new(self.state.pool.clone(), self.clock.clone(), self.state.config.clone(), authenticator);
-        router::build(&state).0
+        let (app, _) = router::build(&state);
+        (state, app)
     }
 
     /// The present, as the server sees it.
