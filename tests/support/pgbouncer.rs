@@ -9,6 +9,7 @@ use std::{
     },
     path::PathBuf,
     process::{Child, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::Duration,
 };
@@ -33,7 +34,11 @@ pub(crate) struct PgBouncer {
 impl PgBouncer {
     /// Before the server whose socket is in that folder. `connect_query` may be empty.
     pub(crate) fn before(socket_dir: &str, mode: PoolMode, connect_query: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("igny8-pgbouncer-{}", uuid::Uuid::new_v4().simple()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("igny8-pgbouncer-{}-{number}", std::process::id()));
+        // Of a process that had our number before and was killed.
+        let _ = fs::remove_dir_all(&folder);
         fs::create_dir(&folder).expect("a folder below /tmp");
         let query =
             if connect_query.is_empty() { String::new() } else { format!(" connect_query='{}'", connect_query.replace('\'', "''")) };
