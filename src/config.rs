@@ -38,6 +38,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("TRIAL_DAYS", "14"),
     variable("GRACE_DAYS", "3"),
     variable("INVOICE_DUE_DAYS", "7"),
+    variable("RENEWAL_INVOICE_DAYS", "7"),
     variable("SELLER_NAME", "IGNY8"),
     variable("SELLER_ADDRESS", ""),
     variable("SELLER_TAX_ID", ""),
@@ -115,6 +116,8 @@ pub struct Config {
     pub grace_days: u16,
     /// Days until an invoice is due.
     pub invoice_due_days: u16,
+    /// Days before a paid period's end at which its renewal is invoiced.
+    pub renewal_invoice_days: u16,
     /// Who sells, as it stands on invoices.
     pub seller_name: String,
     /// The seller's address, a line each.
@@ -194,6 +197,7 @@ impl Config {
             trial_days: reader.ranged("TRIAL_DAYS", 1, 365),
             grace_days: reader.ranged("GRACE_DAYS", 0, 90),
             invoice_due_days: reader.ranged("INVOICE_DUE_DAYS", 0, 365),
+            renewal_invoice_days: reader.ranged("RENEWAL_INVOICE_DAYS", 1, 29),
             seller_name: reader.text("SELLER_NAME"),
             seller_address: reader.lines("SELLER_ADDRESS"),
             seller_tax_id: reader.optional("SELLER_TAX_ID"),

@@ -229,7 +229,9 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<usize, DatabaseError>
 
 /// Inserts the reference data that is missing; what is there stays as it is. Returns how many rows were added.
 pub async fn seed(pool: &PgPool) -> Result<u64, DatabaseError> {
-    Ok(sqlx::raw_sql(include_str!("../migrations/0009_seed.sql")).execute(pool).await?.rows_affected())
+    // Since 0023 a plan's word is unique among the versions on offer, and Postgres wants to be told so.
+    let seed = include_str!("../migrations/0009_seed.sql").replace("on conflict (slug)", "on conflict (slug) where superseded_at is null");
+    Ok(sqlx::raw_sql(sqlx::AssertSqlSafe(seed)).execute(pool).await?.rows_affected())
 }
 
 /// Makes a database on a server of our own, unless it is there.

@@ -5,6 +5,7 @@
 
 use crate::{
     accounts, auth,
+    billing::{self, service::Terms},
     clock::Timestamp,
     credits,
     mail::{self, post::Post},
@@ -43,6 +44,8 @@ struct Job {
 const JOBS: &[Job] = &[
     Job { name: "throttle.sweep", run: |state, _| Box::pin(async move { sweep(&state) }) },
     Job { name: "accounts.end_periods", run: |state, now| Box::pin(end_periods(state, now)) },
+    Job { name: "billing.invoice_renewals", run: |state, now| Box::pin(invoice_renewals(state, now)) },
+    Job { name: "billing.remind", run: |state, now| Box::pin(remind(state, now)) },
     Job { name: "credits.expire_lots", run: |state, now| Box::pin(expire_lots(state, now)) },
     Job { name: "credits.expire_holds", run: |state, now| Box::pin(expire_holds(state, now)) },
     Job { name: "credits.notify", run: |state, now| Box::pin(notify_of_credits(state, now)) },
@@ -68,6 +71,18 @@ async fn end_periods(state: AppState, now: Timestamp) -> Result<(), String> {
         tracing::info!(changed, "periods ended");
     }
     Ok(())
+}
+
+async fn invoice_renewals(state: AppState, now: Timestamp) -> Result<(), String> {
+    let config = &state.config;
+    let terms = Terms { grace: days(config.grace_days), due_days: config.invoice_due_days, outbox: state.desk().outbox() };
+    let ahead = days(config.renewal_invoice_days);
+    billing::renewals::service::invoice_due(&state.pool, terms, ahead, now).await.map(drop).map_err(|error| with_cause(&error))
+}
+
+async fn remind(state: AppState, now: Timestamp) -> Result<(), String> {
+    let (grace, outbox) = (days(state.config.grace_days), state.desk().outbox());
+    billing::reminders::service::remind(&state.pool, outbox, grace, now).await.map(drop).map_err(|error| with_cause(&error))
 }
 
 async fn expire_lots(state: AppState, now: Timestamp) -> Result<(), String> {

@@ -14,17 +14,17 @@ use crate::{
     auth::{self, members::model::Deletion},
     clock::Timestamp,
     db::{self, MayCollide, StoreError},
-    ids::{AccountId, UserId},
+    ids::{AccountId, PlanId, UserId},
     period::days,
-    subscriptions::{self, store::Locked},
+    subscriptions::{self, model::Locked},
 };
 use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use std::pin::Pin;
 
-/// How many accounts one round of the scheduler looks at.
-const DUE_BATCH: i64 = 500;
+/// How many accounts the scheduler looks up at once.
+const DUE_BATCH: u8 = 250;
 
 /// Why an account can't be changed so.
 #[derive(Debug, thiserror::Error)]
@@ -72,11 +72,20 @@ pub struct Held {
     pub standing: Standing,
     /// How both stood when it was last recorded.
     pub recorded: Standing,
+    /// A smaller plan that has begun and is not recorded yet.
+    pub began: Option<PlanId>,
+}
+
+impl Held {
+    /// The smaller plan that it goes on with, while that is still to come.
+    pub fn next_plan(&self) -> Option<PlanId> {
+        self.subscription.as_ref().and_then(|locked| locked.next).map(|next| next.plan)
+    }
 }
 
 /// Locks a living account and its subscription, and says how they stand now.
 pub async fn hold_in(connection: &mut PgConnection, account: AccountId, grace: TimeDelta, now: Timestamp) -> Result<Held, AccountError> {
-    let row = store::lock_account(connection, account).await?.filter(|row| row.deleted_at.is_none()).ok_or(AccountError::NotFound)?;
+    let mut row = store::lock_account(connection, account).await?.filter(|row| row.deleted_at.is_none()).ok_or(AccountError::NotFound)?;
     let mut subscription = subscriptions::store::lock_subscription(connection, account).await?;
     let tenancy = if row.is_system { Tenancy::System } else { Tenancy::Customer };
     let recorded = Standing { account: row.status, subscription: subscription.as_ref().map(|locked| locked.subscription.status) };
@@ -84,7 +93,18 @@ pub async fn hold_in(connection: &mut PgConnection, account: AccountId, grace: T
     if let (Some(locked), Some(status)) = (&mut subscription, standing.subscription) {
         locked.subscription.status = status;
     }
-    Ok(Held { row, subscription, standing, recorded })
+    let began = match &mut subscription {
+        Some(locked) => begin_next_plan(locked, &mut row, now),
+        None => None,
+    };
+    Ok(Held { row, subscription, standing, recorded, began })
+}
+
+/// A smaller plan whose time has come is the account's, whether or not that is recorded. Gives it.
+fn begin_next_plan(locked: &mut Locked, row: &mut AccountRow, now: Timestamp) -> Option<PlanId> {
+    let next = locked.next.filter(|next| next.has_begun(now))?;
+    (locked.plan, locked.next, row.plan) = (next.plan, None, Some(next.plan));
+    Some(next.plan)
 }
 
 /// Moves an account by the one table of legal moves, and logs it. `from` is how it stands now.
@@ -269,26 +289,41 @@ pub async fn purge_deleted(pool: &PgPool, goes_with: GoesWithAccount, now: Times
 }
 
 /// Records what the calendar has decided (B5): trials and grace times that are over, cancellations that are due. Each account
-/// in its own transaction, judged again under its lock, so that several instances do each thing once. Gives how many changed.
+/// in its own transaction, claimed without waiting and judged again under its lock, so that several instances do each thing once;
+/// one that fails keeps no other from its turn. Gives how many changed.
 pub async fn end_periods(pool: &PgPool, grace: TimeDelta, now: Timestamp) -> Result<usize, AccountError> {
     let mut changed = 0;
-    for account in store::list_due(pool, now - grace, DUE_BATCH, now).await? {
-        changed += usize::from(db::retried(|| end_period(pool, account, grace, now)).await?);
+    loop {
+        let due = store::list_due(pool, now - grace, i64::from(DUE_BATCH), now).await?;
+        let (mut changed_now, is_last) = (0, due.len() < usize::from(DUE_BATCH));
+        for account in due {
+            match db::retried(|| end_period(pool, account, grace, now)).await {
+                Ok(has_changed) => changed_now += usize::from(has_changed),
+                Err(error) => tracing::error!(account = account.0, %error, "a period was not ended; it is tried again"),
+            }
+        }
+        changed += changed_now;
+        // Where nothing changed, what is left is somebody else's now, and the next round's.
+        if is_last || changed_now == 0 {
+            return Ok(changed);
+        }
     }
-    Ok(changed)
 }
 
 async fn end_period(pool: &PgPool, account: AccountId, grace: TimeDelta, now: Timestamp) -> Result<bool, AccountError> {
     let mut tx = db::begin(pool).await?;
-    let held = match hold_in(&mut tx, account, grace, now).await {
-        Err(AccountError::NotFound) => return Ok(false),
-        held => held?,
-    };
+    if !store::claim_account(&mut tx, account).await? {
+        return Ok(false);
+    }
+    let held = hold_in(&mut tx, account, grace, now).await?;
     let (Some(locked), Some(status)) = (&held.subscription, held.standing.subscription) else { return Ok(false) };
-    if held.recorded == held.standing {
+    if held.recorded == held.standing && held.began.is_none() {
         return Ok(false);
     }
     let origin = Origin::system();
+    if let Some(plan) = held.began {
+        begin_plan_in(&mut tx, account, plan, &origin, now).await?;
+    }
     let event = match held.standing.account {
         status if status == held.row.status => None,
         AccountStatus::Cancelled => Some((AccountEvent::Cancelled, Some("the last period ended"))),
@@ -302,6 +337,19 @@ async fn end_period(pool: &PgPool, account: AccountId, grace: TimeDelta, now: Ti
     subscriptions::store::mark_status(&mut tx, account, status, locked.subscription.cancel_at_period_end, now).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(true)
+}
+
+/// Records that an account goes on with the smaller plan that was asked for.
+async fn begin_plan_in(
+    connection: &mut PgConnection,
+    account: AccountId,
+    plan: PlanId,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    store::mark_plan(connection, account, plan, None, now).await?;
+    subscriptions::store::mark_next_plan_begun(connection, account, now).await?;
+    record_in(connection, account, "account.downgraded", json!({"plan": plan}), None, origin, now).await
 }
 
 async fn record_in(

@@ -13,7 +13,7 @@ use crate::{
     state::AppState,
     subscriptions::{
         self,
-        model::{PeriodRecord, Subscription},
+        model::{ComingPlan, PeriodRecord, Subscription},
     },
     web::{
         caller::{Now, Owner, Source, Viewer},
@@ -99,6 +99,8 @@ async fn details_of(state: &AppState, account: Account) -> Outcome<AccountDetail
 pub struct SubscriptionHistory {
     /// Now.
     pub subscription: Option<Subscription>,
+    /// The smaller plan that the account goes on with, while it is still to come.
+    pub next_plan: Option<ComingPlan>,
     /// Newest first.
     pub periods: Vec<PeriodRecord>,
     /// How many periods there are in all; `page` leads to older ones.
@@ -107,11 +109,12 @@ pub struct SubscriptionHistory {
 
 /// The subscription now, and its periods, newest first.
 #[utoipa::path(get, path = "/account/subscription", tag = "account", params(PageRequest), responses((status = 200, body = Envelope<SubscriptionHistory>)), security(("bearer" = [])))]
-async fn subscription(State(state): State<AppState>, Viewer(member): Viewer, page: PageRequest) -> Outcome<Answer> {
+async fn subscription(State(state): State<AppState>, Viewer(member): Viewer, Now(now): Now, page: PageRequest) -> Outcome<Answer> {
     let account = member.account.id;
     let periods = subscriptions::store::list_periods(&state.pool, account, page.page_size, page.offset()).await?;
     let period_count = subscriptions::store::count_periods(&state.pool, account).await?;
-    Ok(Answer::ok(SubscriptionHistory { subscription: member.account.subscription, periods, period_count }))
+    let next_plan = subscriptions::store::find_coming_plan(&state.pool, account, now).await?;
+    Ok(Answer::ok(SubscriptionHistory { subscription: member.account.subscription, next_plan, periods, period_count }))
 }
 
 request_body! { Ignored:

@@ -52,6 +52,16 @@ pub async fn lock_account(connection: &mut PgConnection, account: AccountId) -> 
     Ok(row)
 }
 
+/// Claims an account for this transaction. False where somebody else has it now: he does what is to be done, or the next
+/// round does.
+pub async fn claim_account(connection: &mut PgConnection, account: AccountId) -> Result<bool, StoreError> {
+    let row = sqlx::query_scalar!(
+        r#"select true as "claimed!" from accounts where account_id = $1 and deleted_at is null for no key update skip locked"#,
+        account.0
+    );
+    Ok(row.fetch_optional(connection).await?.is_some())
+}
+
 /// The number of a living account with that slug.
 pub async fn find_by_slug(executor: impl PgExecutor<'_>, slug: &str) -> Result<Option<AccountId>, StoreError> {
     let id = sqlx::query_scalar!(r#"select account_id as "id: AccountId" from accounts where slug = $1 and deleted_at is null"#, slug)
@@ -264,7 +274,8 @@ pub async fn find_system_account(connection: &mut PgConnection, slug: &str) -> R
     Ok(id.fetch_optional(connection).await?)
 }
 
-/// Accounts whose recorded state is behind the calendar: the period is over, and what follows is not recorded yet. One in
+/// Accounts whose recorded state is behind the calendar: the period is over, or a smaller plan has begun, and what follows is
+/// not recorded yet. One in
 /// grace is due again when the grace is over. Read across to the subscriptions, or stopped accounts would be due for ever.
 pub async fn list_due(
     executor: impl PgExecutor<'_>,
@@ -276,8 +287,9 @@ pub async fn list_due(
         r#"
         select a.account_id as "account_id: AccountId"
         from subscriptions s join accounts a on a.account_id = s.account_id
-        where s.status <> 'canceled' and s.current_period_end <= $1
-          and (s.status <> 'past_due' or s.cancel_at_period_end or s.current_period_end <= $2)
+        where (s.next_plan_at <= $1
+               or s.status <> 'canceled' and s.current_period_end <= $1
+                  and (s.status <> 'past_due' or s.cancel_at_period_end or s.current_period_end <= $2))
           and a.status in ('trial', 'active', 'pending_payment') and not a.is_system and a.deleted_at is null
         order by s.current_period_end limit $3
         "#,

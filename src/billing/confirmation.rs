@@ -10,7 +10,10 @@ use super::{
     outcome::{self, Taken},
     payments::{self, store::NewTransfer, store::StoredPayment},
     rules::{self, Earlier, Settlement, Unpayable},
-    service::{BillingError, Replayable, Terms, get_invoice_in, invoice_in, purpose_of, recall_in, record_in, remember_in, written},
+    service::{
+        BillingError, NewInvoiceTerms, Replayable, Terms, get_invoice_in, invoice_in, plan_named_in, purpose_of, recall_in, record_in,
+        remember_in, written,
+    },
     store,
 };
 use crate::{
@@ -28,6 +31,7 @@ use crate::{
     ids::{AccountId, PaymentId, PaymentMethod, UserId},
     meters,
     money::Money,
+    period::days,
     plans::{self, model::Plan},
     subscriptions::{self, rules::Hold, service::Paid},
 };
@@ -200,7 +204,9 @@ async fn take_in(
             if let Some(other) = other {
                 store::mark_invoice(connection, account, other.id, InvoiceStatus::Void, now).await?;
             }
-            invoice_in(connection, account, &plan, (purpose_of(&held, &plan), PaymentMethod::BankTransfer), terms, now).await?
+            let (purpose, method) = (purpose_of(&held, &plan), PaymentMethod::BankTransfer);
+            let new = NewInvoiceTerms { purpose, method, due_at: now + days(terms.due_days) };
+            invoice_in(connection, account, &plan, new, now).await?
         }
     };
     let (payment, reported) = payment_in(connection, account, (&plan, &invoice), transfer, now).await?;
@@ -222,17 +228,19 @@ async fn take_in(
     finish_in(connection, &taken, confirmed, by, terms, now).await
 }
 
-/// `plan_slug`, else the open invoice's plan, else the account's own paid plan, which makes it a renewal.
+/// `plan_slug`, else the open invoice's plan, else the one that the account goes on with: the smaller one that it asked for, or
+/// its own paid plan. That makes it a renewal.
 async fn plan_paid_for(
     connection: &mut PgConnection,
     transfer: &Transfer,
     open: Option<&Invoice>,
     held: &Held,
 ) -> Result<Plan, BillingError> {
+    let own = [open.map(|invoice| invoice.plan), held.next_plan(), held.row.plan];
     if let Some(slug) = &transfer.plan_slug {
-        return plans::store::find_plan_by_slug(&mut *connection, slug).await?.ok_or(BillingError::UnknownPlan);
+        return plan_named_in(connection, slug, &own).await;
     }
-    let plan = match open.map(|invoice| invoice.plan).or(held.row.plan) {
+    let plan = match own.into_iter().flatten().next() {
         Some(plan) => Some(plans::store::get_plan(&mut *connection, plan).await?),
         None => None,
     };
@@ -301,7 +309,8 @@ async fn settle_in(
     let reset = credits::service::reset_in(connection, account, started.period_seq, plan, &by.origin.actor, now).await?;
     let event = (AccountEvent::PaymentConfirmed, None);
     let status = accounts::life::move_in(connection, account, held.standing.account, event, &by.origin, now).await?;
-    accounts::store::mark_plan(connection, account, plan.id, Some(PaymentMethod::BankTransfer), now).await?;
+    let plan_now = started.next.and(held.row.plan).unwrap_or(plan.id);
+    accounts::store::mark_plan(connection, account, plan_now, Some(PaymentMethod::BankTransfer), now).await?;
     if store::mark_invoice(connection, account, invoice.id, InvoiceStatus::Paid, now).await? != 1 {
         return Err(StoreError::from(sqlx::Error::RowNotFound).into());
     }

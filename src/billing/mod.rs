@@ -6,6 +6,7 @@
 
 pub mod balance;
 pub mod confirmation;
+pub mod downgrades;
 pub mod gifts;
 pub mod invoices;
 pub mod methods;
@@ -15,8 +16,11 @@ pub mod outcome;
 pub mod paper;
 pub mod payments;
 pub mod queue;
+pub mod reminders;
+pub mod renewals;
 pub mod reversals;
 pub mod routes;
 pub mod rules;
 pub mod service;
 pub mod store;
+pub mod timeline;

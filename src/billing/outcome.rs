@@ -14,10 +14,7 @@ use crate::{
     ids::{PaymentId, PaymentMethod},
     money::Money,
     plans::model::Plan,
-    subscriptions::{
-        model::{PeriodKind, Subscription},
-        service::Started,
-    },
+    subscriptions::{model::PeriodKind, service::Started},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -93,12 +90,12 @@ pub fn of_whole(taken: &Taken<'_>, (started, reset, status): (Started, Reset, Ac
     let account = Account {
         status,
         payment_method: Some(PaymentMethod::BankTransfer),
-        plan: Some(taken.plan.clone()),
+        plan: plan_now(taken, &started).cloned(),
         subscription: Some(started.subscription.clone()),
         ..account_with(taken, reset.pools)
     };
     let mut all = of_invoice(taken, &invoice);
-    all.extend(of_account(taken, &started.subscription, &reset, status));
+    all.extend(of_account(taken, &started, &reset, status));
     let data = Confirmation {
         account,
         subscription: Some(started.subscription),
@@ -110,6 +107,11 @@ pub fn of_whole(taken: &Taken<'_>, (started, reset, status): (Started, Reset, Ac
         dry_run: taken.transfer.run == Run::Dry,
     };
     (data, message)
+}
+
+/// The account's plan after it: a smaller one that is paid for ahead begins only later.
+fn plan_now<'a>(taken: &'a Taken<'_>, started: &Started) -> Option<&'a Plan> {
+    started.next.and(taken.plan_before.as_ref()).or(Some(taken.plan))
 }
 
 /// What the confirmation leaves as it is, and the credits.
@@ -171,13 +173,13 @@ fn of_invoice(taken: &Taken<'_>, after: &Invoice) -> Vec<Change> {
 }
 
 /// The account and its paid time.
-fn of_account(taken: &Taken<'_>, after: &Subscription, reset: &Reset, status: AccountStatus) -> Vec<Change> {
-    let held = taken.held;
+fn of_account(taken: &Taken<'_>, started: &Started, reset: &Reset, status: AccountStatus) -> Vec<Change> {
+    let (held, after) = (taken.held, &started.subscription);
     let before = held.subscription.as_ref().map(|locked| &locked.subscription);
     let plan_before = taken.plan_before.as_ref().map(|plan| &plan.slug);
     vec![
         ("account.status", [json!(held.standing.account), json!(status)]),
-        ("account.plan", [json!(plan_before), json!(taken.plan.slug)]),
+        ("account.plan", [json!(plan_before), json!(plan_now(taken, started).map(|plan| &plan.slug))]),
         ("account.credits", [json!(reset.before), json!(reset.after)]),
         ("account.payment_method", [json!(held.row.payment_method), json!(PaymentMethod::BankTransfer)]),
         ("subscription.status", [json!(before.map(|before| before.status)), json!(after.status)]),

@@ -2,10 +2,11 @@
 
 use super::{
     confirmation::{self, Confirmer, Order},
-    gifts, invoices, methods,
+    downgrades, gifts, invoices, methods,
     model::{AdminResult, Confirmation, Confirmed, ExternalPaymentId, Invoice, OtherAmount, Payee, Run, Transfer},
     payments, queue, reversals,
     service::{self, Terms},
+    timeline,
 };
 use crate::{
     accounts::{self, rules::AccountEvent},
@@ -37,6 +38,8 @@ pub fn paying() -> OpenApiRouter<AppState> {
         .merge(invoices::routes::paying())
         .merge(payments::routes::paying())
         .merge(methods::routes::paying())
+        .merge(downgrades::routes::deciding())
+        .merge(timeline::routes::reading())
 }
 
 /// What the platform's billing admins do.

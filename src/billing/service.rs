@@ -2,6 +2,7 @@
 
 use super::{
     balance::service::BalanceError,
+    downgrades::model::DowngradeRefused,
     methods,
     model::{AdminResult, CURRENCY, Confirmed, Invoice, InvoicePurpose, InvoiceStatus, PaymentStatus},
     payments::rules::ReportFault,
@@ -27,7 +28,7 @@ use crate::{
         model::{FirstAnswer, Keyed},
         service::KeyError,
     },
-    ids::{AccountId, InvoiceId, PaymentMethod},
+    ids::{AccountId, InvoiceId, PaymentMethod, PlanId},
     mail::service::Outbox,
     period::days,
     plans::{self, model::Plan},
@@ -69,6 +70,9 @@ pub enum BillingError {
     /// A later transfer has bought time behind what this one bought.
     #[error("a later transfer stands on this one")]
     LaterTransfer(String),
+    /// The smaller plan.
+    #[error(transparent)]
+    Downgrade(#[from] DowngradeRefused),
     /// The money.
     #[error(transparent)]
     Balance(#[from] BalanceError),
@@ -104,6 +108,7 @@ impl MayCollide for BillingError {
             | BillingError::InvoiceNotOpen(_)
             | BillingError::PaymentNotPending(_)
             | BillingError::LaterTransfer(_)
+            | BillingError::Downgrade(_)
             | BillingError::Balance(BalanceError::Used | BalanceError::OutOfRange) => false,
         }
     }
@@ -160,15 +165,17 @@ async fn upgrade_in(
         // It would wait for a payment for ever: staff's own never owes anything.
         return Err(AccountError::System.into());
     }
-    let plan = plans::store::find_plan_by_slug(&mut *connection, plan_slug).await?.ok_or(BillingError::UnknownPlan)?;
+    let open = store::lock_open_invoice(connection, account).await?;
+    let plan = plan_named_in(connection, plan_slug, &[open.as_ref().map(|open| open.plan), held.next_plan(), held.row.plan]).await?;
     rules::payable(&plan)?;
-    if let Some(open) = store::lock_open_invoice(connection, account).await? {
+    if let Some(open) = open {
         if open.plan == plan.id && open.payment_method == method {
             return Ok(open);
         }
         store::mark_invoice(connection, account, open.id, InvoiceStatus::Void, now).await?;
     }
-    let invoice = invoice_in(connection, account, &plan, (purpose_of(&held, &plan), method), terms, now).await?;
+    let new = NewInvoiceTerms { purpose: purpose_of(&held, &plan), method, due_at: now + days(terms.due_days) };
+    let invoice = invoice_in(connection, account, &plan, new, now).await?;
     if held.standing.account != AccountStatus::PendingPayment {
         accounts::life::move_in(connection, account, held.standing.account, (AccountEvent::UpgradeAsked, None), origin, now).await?;
     }
@@ -178,7 +185,19 @@ async fn upgrade_in(
 }
 
 pub(super) fn purpose_of(held: &Held, plan: &Plan) -> InvoicePurpose {
-    if held.row.plan == Some(plan.id) { InvoicePurpose::Renewal } else { InvoicePurpose::Upgrade }
+    if [held.row.plan, held.next_plan()].contains(&Some(plan.id)) { InvoicePurpose::Renewal } else { InvoicePurpose::Upgrade }
+}
+
+/// The plan of that word: in the version that the account has or was invoiced, for that is kept until it changes plan; else
+/// as it is on offer.
+pub(super) async fn plan_named_in(connection: &mut PgConnection, slug: &str, own: &[Option<PlanId>]) -> Result<Plan, BillingError> {
+    for own in own.iter().flatten() {
+        let plan = plans::store::get_plan(&mut *connection, *own).await?;
+        if plan.slug == slug {
+            return Ok(plan);
+        }
+    }
+    plans::store::find_plan_by_slug(connection, slug).await?.ok_or(BillingError::UnknownPlan)
 }
 
 pub(super) async fn recall_in(
@@ -211,12 +230,23 @@ pub(super) fn written(answer: &impl serde::Serialize) -> Result<Value, BillingEr
     serde_json::to_value(answer).map_err(|error| StoreError::from(sqlx::Error::Encode(error.into())).into())
 }
 
+/// What an invoice says besides the plan.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NewInvoiceTerms {
+    /// What for.
+    pub purpose: InvoicePurpose,
+    /// How it is to be paid.
+    pub method: PaymentMethod,
+    /// Until when.
+    pub due_at: Timestamp,
+}
+
+/// Writes an open invoice for one period of the plan.
 pub(super) async fn invoice_in(
     connection: &mut PgConnection,
     account: AccountId,
     plan: &Plan,
-    (purpose, method): (InvoicePurpose, PaymentMethod),
-    terms: Terms<'_>,
+    NewInvoiceTerms { purpose, method, due_at }: NewInvoiceTerms,
     now: Timestamp,
 ) -> Result<Invoice, BillingError> {
     let options = methods::service::offered_in(connection, account).await?;
@@ -233,7 +263,7 @@ pub(super) async fn invoice_in(
         currency: CURRENCY.to_owned(),
         payment_method: method,
         bank_details: option.details,
-        due_at: now + days(terms.due_days),
+        due_at,
     };
     let id = store::insert_invoice(connection, account, &new, now).await?;
     get_invoice_in(connection, account, id).await

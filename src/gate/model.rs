@@ -102,6 +102,8 @@ pub struct SiteCaller {
     pub site_url: Option<String>,
     /// Whether the site is switched on.
     pub site_is_active: bool,
+    /// Whether it is beyond what the plan has room for: it may only read.
+    pub site_is_frozen: bool,
     /// What the key opens.
     pub scopes: Vec<KeyScope>,
     /// The address that the plugin says it runs at, where that is not the site's: it may only read.

@@ -109,6 +109,7 @@ mod tests {
 
     fn plan(is_active: bool) -> Plan {
         Plan {
+            number: PlanId(1),
             id: PlanId(1),
             slug: "free-trial".to_owned(),
             name: "Free Trial".to_owned(),
@@ -149,6 +150,7 @@ mod tests {
             site_slug: "tester-site".to_owned(),
             site_url: None,
             site_is_active: true,
+            site_is_frozen: false,
             scopes: vec![KeyScope::Read],
             other_home: None,
             account: account(AccountStatus::Active, Some(plan(true))),

@@ -60,6 +60,9 @@ pub enum NotAdmitted {
     /// The site is switched off.
     #[error("the site is inactive")]
     SiteInactive,
+    /// The site is beyond what the plan has room for, and wants to do more than read.
+    #[error("the site is frozen")]
+    SiteFrozen,
     /// The plugin runs at another address than the site's, and wants to do more than read.
     #[error("the site's address is {}", .0.registered_url)]
     HomeChanged(OtherHome),
@@ -227,12 +230,13 @@ async fn find_user(tx: &mut Tx, desk: Desk<'_>, opened: &Opened, now: Timestamp)
 }
 
 /// Whether the caller may act now: rule E for everybody. A site must be switched on besides, and at home if it does more than
-/// read: a staging clone must not spend the credits of the site that it was copied from.
+/// read: a staging clone must not spend the credits of the site that it was copied from. One that the plan has no room for reads.
 pub fn admit(principal: &Principal, intent: Intent) -> Result<(), NotAdmitted> {
     rules::admit(principal.account())?;
     let Principal::Site(site) = principal else { return Ok(()) };
     match (&site.other_home, intent) {
         _ if !site.site_is_active => Err(NotAdmitted::SiteInactive),
+        (_, Intent::Write) if site.site_is_frozen => Err(NotAdmitted::SiteFrozen),
         (Some(other), Intent::Write) => Err(NotAdmitted::HomeChanged(other.clone())),
         (Some(_), Intent::Read) | (None, Intent::Read | Intent::Write) => Ok(()),
     }

@@ -14,7 +14,7 @@ use crate::{
     money::{Credits, Money},
     period::BillingCycle,
     plans::model::{Assignment, Plan},
-    sites::keys::model::KeyScope,
+    sites::{self, keys::model::KeyScope},
     subscriptions::model::{Subscription, SubscriptionStatus},
 };
 use chrono::TimeDelta;
@@ -33,6 +33,7 @@ struct AccountColumns {
     pool_extra: Option<i64>,
     pool_held: Option<i64>,
     pool_seq: Option<i64>,
+    plan_number: Option<PlanId>,
     plan_id: Option<PlanId>,
     plan_slug: Option<String>,
     plan_name: Option<String>,
@@ -59,6 +60,7 @@ struct AccountColumns {
 impl AccountColumns {
     fn plan(&mut self) -> Option<Plan> {
         Some(Plan {
+            number: self.plan_number?,
             id: self.plan_id?,
             slug: self.plan_slug.take()?,
             name: self.plan_name.take()?,
@@ -132,6 +134,7 @@ macro_rules! account_columns {
             pool_extra: $row.pool_extra,
             pool_held: $row.pool_held,
             pool_seq: $row.pool_seq,
+            plan_number: $row.plan_number,
             plan_id: $row.plan_id,
             plan_slug: $row.plan_slug,
             plan_name: $row.plan_name,
@@ -175,7 +178,7 @@ pub async fn find_person(
                b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?",
                case when b.next_expiry_at <= $3 then credit_extra_at(b.account_id, b.extra_credits, $3) else b.extra_credits end as "pool_extra?",
                case when b.next_hold_expiry_at <= $3 then credit_held_at(b.account_id, $3) else b.held end as "pool_held?",
-               p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
+               coalesce(p.version_of, p.plan_id) as "plan_number?: PlanId", p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
                p.billing_cycle as "plan_billing_cycle?: BillingCycle", p.effective_credits as "plan_credits?", p.max_sites as "plan_max_sites?",
                p.max_users as "plan_max_users?", p.max_sectors as "plan_max_sectors?", p.features as "plan_features?",
                p.is_active as "plan_is_active?", p.assignment as "plan_assignment?: Assignment", p.throttle_factor as "plan_throttle_factor?",
@@ -189,8 +192,8 @@ pub async fn find_person(
         left join accounts a on a.account_id = case when u.role = 'developer' then coalesce($4, u.account_id) else u.account_id end
                             and ($4::bigint is null or a.deleted_at is null)
         left join credit_balances b on b.account_id = a.account_id
-        left join plans p on p.plan_id = a.plan_id
         left join subscriptions s on s.account_id = a.account_id
+        left join plans p on p.plan_id = case when s.next_plan_at <= $3 then s.next_plan_id else a.plan_id end
         where sessions.session_id = $1 and sessions.user_id = $2 and sessions.revoked_at is null and sessions.expires_at > $3
           and u.is_active and u.deleted_at is null and a.deleted_at is null
         "#,
@@ -237,13 +240,14 @@ pub async fn find_site_of_key_hash(
         select k.site_key_id as "key: SiteKeyId", k.revoked_at, k.expires_at, k.last_used_at, k.scopes as "scopes: Vec<KeyScope>",
                exists (select 1 from site_clones c where c.account_id = k.account_id and c.site_id = k.site_id and c.place = $3) as "clone_is_known!",
                sites.site_id as "site: SiteId", sites.name as site_name, sites.slug as site_slug, sites.url as site_url,
-               sites.is_active as site_is_active, sites.deleted_at is not null as "site_is_deleted!", a.deleted_at is not null as "account_is_deleted!",
+               sites.is_active as site_is_active, sites.deleted_at is not null as "site_is_deleted!",
+               (select count(*) from sites older where older.account_id = sites.account_id and older.deleted_at is null and older.site_id < sites.site_id) as "older_sites!", a.deleted_at is not null as "account_is_deleted!",
                a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
                b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?",
                case when b.next_expiry_at <= $2 then credit_extra_at(b.account_id, b.extra_credits, $2) else b.extra_credits end as "pool_extra?",
                case when b.next_hold_expiry_at <= $2 then credit_held_at(b.account_id, $2) else b.held end as "pool_held?",
-               p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
+               coalesce(p.version_of, p.plan_id) as "plan_number?: PlanId", p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
                p.billing_cycle as "plan_billing_cycle?: BillingCycle", p.effective_credits as "plan_credits?", p.max_sites as "plan_max_sites?",
                p.max_users as "plan_max_users?", p.max_sectors as "plan_max_sectors?", p.features as "plan_features?",
                p.is_active as "plan_is_active?", p.assignment as "plan_assignment?: Assignment", p.throttle_factor as "plan_throttle_factor?",
@@ -256,8 +260,8 @@ pub async fn find_site_of_key_hash(
         join sites on sites.account_id = k.account_id and sites.site_id = k.site_id
         join accounts a on a.account_id = k.account_id
         left join credit_balances b on b.account_id = a.account_id
-        left join plans p on p.plan_id = a.plan_id
         left join subscriptions s on s.account_id = a.account_id
+        left join plans p on p.plan_id = case when s.next_plan_at <= $2 then s.next_plan_id else a.plan_id end
         where k.key_sha256 = $1
         "#,
         key_sha256.as_slice(),
@@ -268,6 +272,7 @@ pub async fn find_site_of_key_hash(
     .await?;
     Ok(row.and_then(|row| {
         let account = account_columns!(row).account(grace, now)?;
+        let site_is_frozen = sites::rules::is_frozen(account.plan.as_ref().map(|plan| plan.max_sites), row.older_sites);
         Some(KeyRecord {
             caller: SiteCaller {
                 key: row.key,
@@ -276,6 +281,7 @@ pub async fn find_site_of_key_hash(
                 site_slug: row.site_slug,
                 site_url: row.site_url,
                 site_is_active: row.site_is_active,
+                site_is_frozen,
                 scopes: row.scopes,
                 other_home: None,
                 account,

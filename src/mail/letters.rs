@@ -101,6 +101,27 @@ pub fn payment_reversed(page: &str, amount: &str, reference: &str) -> Letter {
     letter("A payment was taken back", &lines, Some(&link))
 }
 
+/// To a customer whose plan is to be renewed: the invoice, some days ahead.
+pub fn renewal_invoiced(page: &str, invoice: &str, amount: &str, reference: &str, day: &str) -> Letter {
+    let link = Link { label: "See the invoice", address: page.to_owned() };
+    let lines = [
+        format!("Your plan is paid until {day}. To go on, please transfer {amount} with the reference {reference}."),
+        "However early you pay, no day is lost: the next period starts where this one ends.".to_owned(),
+    ];
+    letter(&format!("Invoice {invoice} for your next period"), &lines, Some(&link))
+}
+
+/// To a customer whose trial or paid time ends or has ended. `owed` is what to transfer and with which reference, if anything is
+/// invoiced.
+pub fn renewal_reminder(page: &str, (subject, first): (&str, &str), owed: Option<(&str, &str)>) -> Letter {
+    let link = Link { label: if owed.is_some() { "See the invoice" } else { "Choose a plan" }, address: page.to_owned() };
+    let second = match owed {
+        Some((amount, reference)) => format!("Please transfer {amount} with the reference {reference}."),
+        None => "Choose a plan and pay its invoice to go on.".to_owned(),
+    };
+    letter(&one_line(subject), &[first.to_owned(), second], Some(&link))
+}
+
 /// To the owner of an account that has few credits left, or none.
 pub fn credits_low(app_url: &str, account: &str, credits: i64, credits_per_month: i64) -> Letter {
     let link = Link { label: "See your plan", address: format!("{app_url}/billing") };

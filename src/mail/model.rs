@@ -21,6 +21,10 @@ crate::words! {
         PaymentRejected = "payment_rejected",
         /// His money was taken back.
         PaymentReversed = "payment_reversed",
+        /// His plan is to be renewed, and this is the invoice.
+        RenewalInvoiced = "renewal_invoiced",
+        /// His trial or his paid time ends, or has ended.
+        RenewalReminder = "renewal_reminder",
         /// His account has few credits left.
         CreditsLow = "credits_low",
         /// His account has no credits left.

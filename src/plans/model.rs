@@ -34,7 +34,11 @@ crate::words! {
 /// A plan, as clients see it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Plan {
-    /// Its number.
+    /// Its number, the same for all its versions.
+    #[serde(rename = "id")]
+    pub number: PlanId,
+    /// The row of this very version, which whoever has the plan refers to; not told to clients.
+    #[serde(skip)]
     pub id: PlanId,
     /// Its word.
     #[schema(example = "starter")]
@@ -80,6 +84,10 @@ pub struct PlanRecord {
     pub assignment: Assignment,
     /// Times the base limit of each throttle scope.
     pub throttle_factor: i32,
+    /// 1, 2, 3 …: each edit of what a customer pays or gets makes a new one, and who has an older one keeps it.
+    pub version: i32,
+    /// When a newer version took its place; null: this one is on offer.
+    pub superseded_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -91,7 +99,7 @@ pub struct PlanRecord {
 pub struct PlanEdit {
     /// Another name.
     pub name: Option<String>,
-    /// Another price. Present periods keep the one that they were bought at.
+    /// Another price. Who has the plan keeps the one that he has.
     pub price: Option<Money>,
     /// Other monthly credits; `Some(None)` unsets the plan's own figure.
     pub credits_per_month: Option<Option<i64>>,

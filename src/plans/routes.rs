@@ -29,7 +29,7 @@ pub fn catalogue() -> OpenApiRouter<AppState> {
 
 /// What a developer may change.
 pub fn administration() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list_records)).routes(routes!(change_plan))
+    OpenApiRouter::new().routes(routes!(list_records)).routes(routes!(list_versions)).routes(routes!(change_plan))
 }
 
 /// The active plans.
@@ -63,6 +63,20 @@ async fn show_plan(State(state): State<AppState>, Path(slug): Path<Slug>) -> Out
 async fn list_records(State(state): State<AppState>, _: Developer, request: PageRequest) -> Outcome<Answer> {
     let (records, count) = store::list_plans(&state.pool, request.page_size, request.offset()).await?;
     Ok(Answer::list(request.page(records, count)))
+}
+
+/// A plan's versions, newest first. Customers who have an older one keep it.
+#[utoipa::path(get, path = "/billing/admin/plans/{slug}/versions", tag = "billing administration", params(("slug" = Slug, Path, example = "starter"), PageRequest), security(("bearer" = [])), responses(
+    (status = 200, body = Page<PlanRecord>),
+    (status = 400, body = ErrorBody, description = "invalid_input"),
+    (status = 401, body = ErrorBody, description = "authentication_required, token_expired …"),
+    (status = 403, body = ErrorBody, description = "developer_required"),
+    (status = 404, body = ErrorBody, description = "not_found"),
+    (status = 429, body = ErrorBody, description = "throttled"),
+))]
+async fn list_versions(State(state): State<AppState>, _: Developer, Path(slug): Path<Slug>, request: PageRequest) -> Outcome<Answer> {
+    let (versions, count) = store::list_versions(&state.pool, slug.as_str(), request.page_size, request.offset()).await?;
+    if count == 0 { Err(Problem::not_found()) } else { Ok(Answer::list(request.page(versions, count))) }
 }
 
 /// What to change of a plan; what is not sent stays. Unknown fields are refused: a typing error could cost money.
@@ -131,7 +145,7 @@ impl From<PlanChange> for PlanEdit {
     }
 }
 
-/// Changes a plan.
+/// Changes a plan. Other terms are a new version: who has the plan keeps his.
 #[utoipa::path(patch, path = "/billing/admin/plans/{slug}", tag = "billing administration", params(("slug" = Slug, Path, example = "starter")),
     request_body = PlanChange, security(("bearer" = [])), responses(
     (status = 200, body = Envelope<PlanRecord>),

@@ -41,6 +41,15 @@ pub fn edited(before: &PlanRecord, edit: PlanEdit) -> Result<PlanRecord, EditRef
     }
 }
 
+/// Whether customers would pay or get something else by it: then it is a new version, and those who have the plan keep theirs.
+pub fn is_new_version(before: &PlanRecord, after: &PlanRecord) -> bool {
+    let terms = |record: &PlanRecord| {
+        let plan = record.plan.clone();
+        (plan.price, record.own_credits_per_month, plan.max_sites, plan.max_users, plan.max_sectors, plan.features)
+    };
+    terms(before) != terms(after)
+}
+
 /// The fields that differ, before and after, for the audit log. Both empty: nothing changed.
 pub fn difference(before: &PlanRecord, after: &PlanRecord) -> (Map<String, Value>, Map<String, Value>) {
     let fields = |record: &PlanRecord| {
@@ -66,6 +75,7 @@ mod tests {
 
     fn plan(assignment: Assignment, price: &str) -> PlanRecord {
         let plan = Plan {
+            number: PlanId(3),
             id: PlanId(3),
             slug: "starter".to_owned(),
             name: "Starter".to_owned(),
@@ -87,6 +97,8 @@ mod tests {
             included_credits: 750,
             assignment,
             throttle_factor: 2,
+            version: 1,
+            superseded_at: None,
             created_at,
             updated_at,
         }
@@ -120,6 +132,17 @@ mod tests {
         assert_eq!(edited(&plan(Assignment::Signup, "0.00"), priced("1")), Err(EditRefused::PriceUnpayable));
         assert_eq!(edited(&plan(Assignment::Manual, "0.00"), priced("1")), Err(EditRefused::PriceUnpayable));
         assert_eq!(edited(&plan(Assignment::Manual, "0.00"), priced("0")).unwrap().plan.price, Money::ZERO);
+    }
+
+    #[test]
+    fn other_terms_are_a_new_version_and_another_name_or_a_switch_is_not() {
+        let before = plan(Assignment::Payment, "89.00");
+        let is_new = |edit: PlanEdit| is_new_version(&before, &edited(&before, edit).unwrap());
+
+        assert!(is_new(PlanEdit { price: Some("90".parse().unwrap()), ..PlanEdit::default() }));
+        assert!(is_new(PlanEdit { credits_per_month: Some(Some(5)), ..PlanEdit::default() }));
+        assert!(is_new(PlanEdit { max_users: Some(9), ..PlanEdit::default() }));
+        assert!(!is_new(PlanEdit { name: Some("Other".to_owned()), is_active: Some(false), ..PlanEdit::default() }));
     }
 
     #[test]

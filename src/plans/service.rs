@@ -49,19 +49,23 @@ pub struct EditOrder<'a> {
     pub origin: &'a Origin,
 }
 
-/// Changes a plan and records it. Accounts on the plan are judged by it from their next request on; what they have
-/// paid for and been granted stays as it was. An edit that changes nothing leaves no trace.
+/// Changes a plan and records it. Other terms are a new version: who has the plan keeps his, whatever he pays and gets, until
+/// he changes plan. What it is called and whether it admits anybody is the same for all. An edit that changes nothing
+/// leaves no trace.
 pub async fn change(pool: &PgPool, order: &EditOrder<'_>, now: Timestamp) -> Result<PlanRecord, PlanError> {
     retried(|| async move {
         let mut tx = begin(pool).await?;
         let before = store::lock_plan_by_slug(&mut tx, order.slug).await?.ok_or(PlanError::NotFound)?;
-        let mut after = rules::edited(&before, order.edit.clone())?;
+        let after = rules::edited(&before, order.edit.clone())?;
         let (old, new) = rules::difference(&before, &after);
         if new.is_empty() {
             return Ok(before);
         }
-        after.updated_at = now;
-        store::update_plan(&mut tx, &after).await?;
+        if rules::is_new_version(&before, &after) {
+            store::insert_version(&mut tx, &after, now).await?;
+        }
+        store::mark_shared(&mut tx, &after.plan, now).await?;
+        let after = store::lock_plan_by_slug(&mut tx, order.slug).await?.ok_or(PlanError::NotFound)?;
         let entry = Entry {
             account: None,
             action: "plan.changed",

@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
 struct PlanRow {
+    number: PlanId,
     id: PlanId,
     slug: String,
     name: String,
@@ -27,6 +28,8 @@ struct PlanRow {
     assignment: Assignment,
     throttle_factor: i32,
     is_active: bool,
+    version: i32,
+    superseded_at: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -36,6 +39,7 @@ impl PlanRow {
     fn record(self) -> Result<PlanRecord, StoreError> {
         let broken = |reason: Box<dyn std::error::Error + Send + Sync>| StoreError::Broken(sqlx::Error::Decode(reason));
         let plan = Plan {
+            number: self.number,
             id: self.id,
             slug: self.slug,
             name: self.name,
@@ -56,6 +60,8 @@ impl PlanRow {
             included_credits: self.included_credits,
             assignment: self.assignment,
             throttle_factor: self.throttle_factor,
+            version: self.version,
+            superseded_at: self.superseded_at,
             created_at: self.created_at,
             updated_at: self.updated_at,
         })
@@ -72,10 +78,10 @@ macro_rules! plans {
         sqlx::query_as!(
             PlanRow,
             r#"
-            select plan_id as "id: PlanId", slug, name, price, billing_cycle as "billing_cycle: BillingCycle",
+            select coalesce(version_of, plan_id) as "number!: PlanId", plan_id as "id: PlanId", slug, name, price, billing_cycle as "billing_cycle: BillingCycle",
                    credits_per_month as "own_credits_per_month", included_credits, effective_credits as "effective_credits!",
                    max_sites, max_users, max_sectors, features, assignment as "assignment: Assignment", throttle_factor,
-                   is_active, created_at, updated_at
+                   is_active, version, superseded_at, created_at, updated_at
             from plans
             "# + $rest
             $(, $argument)*
@@ -83,30 +89,34 @@ macro_rules! plans {
     };
 }
 
-/// A plan by its word, active or not.
+/// A plan by its word as it is on offer, active or not.
 pub async fn find_plan_by_slug(executor: impl PgExecutor<'_>, slug: &str) -> Result<Option<Plan>, StoreError> {
-    let row = plans!("where slug = $1", slug).fetch_optional(executor).await?;
+    let row = plans!("where slug = $1 and superseded_at is null", slug).fetch_optional(executor).await?;
     row.map(PlanRow::plan).transpose()
 }
 
-/// A plan by its number, active or not. An error where there is none: whoever has a number has it by a foreign key.
+/// A version of a plan by its row, on offer or not. An error where there is none: whoever has a number has it by a foreign key.
 pub async fn get_plan(executor: impl PgExecutor<'_>, id: PlanId) -> Result<Plan, StoreError> {
     plans!("where plan_id = $1", id.0).fetch_one(executor).await?.plan()
 }
 
 /// One page of the active plans and how many there are in all.
 pub async fn list_active_plans(pool: &PgPool, limit: i64, offset: i64) -> Result<(Vec<Plan>, i64), StoreError> {
-    let rows = plans!("where is_active order by plan_id limit $1 offset $2", limit, offset).fetch_all(pool).await?;
+    let rows = plans!("where is_active and superseded_at is null order by 1 limit $1 offset $2", limit, offset).fetch_all(pool).await?;
     let count = match db::count_told_by_page(rows.len(), limit, offset) {
         Some(count) => count,
-        None => sqlx::query_scalar!(r#"select count(*) as "count!" from plans where is_active"#).fetch_one(pool).await?,
+        None => {
+            sqlx::query_scalar!(r#"select count(*) as "count!" from plans where is_active and superseded_at is null"#)
+                .fetch_one(pool)
+                .await?
+        }
     };
     Ok((rows.into_iter().map(PlanRow::plan).collect::<Result<_, _>>()?, count))
 }
 
-/// One page of all plans, as developers see them, and how many there are in all.
+/// One page of all plans as they are on offer, as developers see them, and how many there are in all.
 pub async fn list_plans(pool: &PgPool, limit: i64, offset: i64) -> Result<(Vec<PlanRecord>, i64), StoreError> {
-    let rows = plans!("order by plan_id limit $1 offset $2", limit, offset).fetch_all(pool).await?;
+    let rows = plans!("where superseded_at is null order by 1 limit $1 offset $2", limit, offset).fetch_all(pool).await?;
     let count = match db::count_told_by_page(rows.len(), limit, offset) {
         Some(count) => count,
         None => count_plans(pool).await?,
@@ -116,37 +126,58 @@ pub async fn list_plans(pool: &PgPool, limit: i64, offset: i64) -> Result<(Vec<P
 
 /// How many plans there are, active or not.
 pub async fn count_plans(executor: impl PgExecutor<'_>) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar!(r#"select count(*) as "count!" from plans"#).fetch_one(executor).await?)
+    Ok(sqlx::query_scalar!(r#"select count(*) as "count!" from plans where superseded_at is null"#).fetch_one(executor).await?)
 }
 
-/// A plan by its word, locked until the transaction ends.
+/// A plan by its word as it is on offer, locked until the transaction ends.
 pub async fn lock_plan_by_slug(connection: &mut PgConnection, slug: &str) -> Result<Option<PlanRecord>, StoreError> {
-    let row = plans!("where slug = $1 for update", slug).fetch_optional(connection).await?;
+    let row = plans!("where slug = $1 and superseded_at is null for update", slug).fetch_optional(connection).await?;
     row.map(PlanRow::record).transpose()
 }
 
-/// Writes what a developer may edit of a plan, and when it was done.
-pub async fn update_plan(connection: &mut PgConnection, record: &PlanRecord) -> Result<(), StoreError> {
+/// One page of a plan's versions, newest first, and how many there are in all.
+pub async fn list_versions(pool: &PgPool, slug: &str, limit: i64, offset: i64) -> Result<(Vec<PlanRecord>, i64), StoreError> {
+    let rows = plans!("where slug = $1 order by version desc limit $2 offset $3", slug, limit, offset).fetch_all(pool).await?;
+    let count = match db::count_told_by_page(rows.len(), limit, offset) {
+        Some(count) => count,
+        None => sqlx::query_scalar!(r#"select count(*) as "count!" from plans where slug = $1"#, slug).fetch_one(pool).await?,
+    };
+    Ok((rows.into_iter().map(PlanRow::record).collect::<Result<_, _>>()?, count))
+}
+
+/// Puts a new version in the place of the one on offer, which keeps its customers. Gives the new row.
+pub async fn insert_version(connection: &mut PgConnection, record: &PlanRecord, now: Timestamp) -> Result<PlanId, StoreError> {
     let plan = &record.plan;
-    let done = sqlx::query!(
+    sqlx::query!("update plans set superseded_at = $2 where plan_id = $1 and superseded_at is null", plan.id.0, now)
+        .execute(&mut *connection)
+        .await?;
+    let id = sqlx::query_scalar!(
         r#"
-        update plans
-        set name = $2, price = $3, credits_per_month = $4, max_sites = $5, max_users = $6, max_sectors = $7, features = $8,
-            is_active = $9, updated_at = $10
-        where plan_id = $1
+        insert into plans (slug, name, price, billing_cycle, credits_per_month, included_credits, max_sites, max_users, max_sectors, features,
+                           assignment, throttle_factor, is_active, created_at, updated_at, version, version_of)
+        select slug, name, $2, billing_cycle, $3, included_credits, $4, $5, $6, $7, assignment, throttle_factor, is_active, $8, $8,
+               version + 1, coalesce(version_of, plan_id)
+        from plans where plan_id = $1
+        returning plan_id as "id: PlanId"
         "#,
         plan.id.0,
-        plan.name,
         plan.price.decimal(),
         record.own_credits_per_month,
         plan.max_sites,
         plan.max_users,
         plan.max_sectors,
         &plan.features,
-        plan.is_active,
-        record.updated_at,
+        now,
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    if done.rows_affected() == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound.into()) }
+    Ok(id)
+}
+
+/// Writes what all versions of a plan share: what it is called, and whether it admits anybody.
+pub async fn mark_shared(connection: &mut PgConnection, plan: &Plan, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!("update plans set name = $2, is_active = $3, updated_at = $4 where slug = $1", plan.slug, plan.name, plan.is_active, now)
+        .execute(connection)
+        .await?;
+    Ok(())
 }

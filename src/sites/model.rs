@@ -31,6 +31,11 @@ pub struct Site {
     pub url: Option<String>,
     /// Whether its key opens anything.
     pub is_active: bool,
+    /// Whether the plan has no room for it any more: it can be read and deleted, and thaws with a larger plan.
+    pub is_frozen: bool,
+    /// How many living sites of the account are older.
+    #[serde(skip)]
+    pub older_sites: i64,
     /// What it is about, if its owner has said.
     pub industry: Option<IndustryWord>,
     /// How many sectors it covers; `sectors/` lists them.
@@ -75,6 +80,8 @@ pub struct Author<'a> {
     pub user: UserId,
     /// Which of the sites he sees; others don't exist for him.
     pub sight: Sight,
+    /// The sites that his plan has room for; none without a plan.
+    pub max_sites: Option<i32>,
     /// For the audit log.
     pub origin: &'a Origin,
 }

@@ -61,6 +61,8 @@ pub(super) struct Onlooker {
     pub account: AccountId,
     /// At which of its sites.
     pub sight: Sight,
+    /// The sites that the account's plan has room for.
+    pub max_sites: Option<i32>,
 }
 
 impl FromRequestParts<AppState> for Onlooker {
@@ -72,13 +74,15 @@ impl FromRequestParts<AppState> for Onlooker {
             Reader::Site(site) => Sight::Only(site.site),
             Reader::Member(member) => rules::sight_of(member.role, member.user),
         };
-        Ok(Onlooker { account: reader.account().id, sight })
+        let account = reader.account();
+        Ok(Onlooker { account: account.id, sight, max_sites: account.plan.as_ref().map(|plan| plan.max_sites) })
     }
 }
 
 /// Who changes sites, as services take it.
 pub(super) fn author<'a>(member: &Member, origin: &'a Origin) -> Author<'a> {
-    Author { account: member.account.id, user: member.user, sight: rules::sight_of(member.role, member.user), origin }
+    let max_sites = member.account.plan.as_ref().map(|plan| plan.max_sites);
+    Author { account: member.account.id, user: member.user, sight: rules::sight_of(member.role, member.user), max_sites, origin }
 }
 
 /// The sites that the caller sees: all for owner and admin, those granted to an editor or viewer, its own for a site key.
@@ -92,6 +96,7 @@ pub(super) fn author<'a>(member: &Member, origin: &'a Origin) -> Author<'a> {
 ))]
 async fn list_sites(State(state): State<AppState>, onlooker: Onlooker, request: PageRequest) -> Outcome<Answer> {
     let (sites, count) = store::list_sites(&state.pool, onlooker.account, onlooker.sight, request.page_size, request.offset()).await?;
+    let sites = sites.into_iter().map(|site| service::judged(site, onlooker.max_sites)).collect();
     Ok(Answer::list(request.page(sites, count)))
 }
 
@@ -106,7 +111,7 @@ async fn list_sites(State(state): State<AppState>, onlooker: Onlooker, request: 
 ))]
 async fn show_site(State(state): State<AppState>, onlooker: Onlooker, Path(id): Path<SiteId>) -> Outcome<Answer> {
     let site = store::find_site(&state.pool, onlooker.account, onlooker.sight, id).await?;
-    site.map(Answer::ok).ok_or_else(Problem::not_found)
+    site.map(|site| Answer::ok(service::judged(site, onlooker.max_sites))).ok_or_else(Problem::not_found)
 }
 
 crate::request_body! { Ignored:

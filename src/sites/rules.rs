@@ -35,6 +35,12 @@ pub fn room_for_one(limit: Option<i32>, used: i64) -> Result<(), LimitReached> {
     if used < i64::from(limit) { Ok(()) } else { Err(LimitReached { limit, used }) }
 }
 
+/// Whether a site is beyond what the plan has room for, the newest first: it can be read and deleted, and nothing else until
+/// the plan is large enough again. `older` is how many living sites of the account are older.
+pub fn is_frozen(limit: Option<i32>, older: i64) -> bool {
+    i64::from(limit.unwrap_or(0)) <= older
+}
+
 /// What the word of a site begins with when it is made from the name.
 pub fn slug_stem(name: &str) -> String {
     let stem = slug_of(name);
@@ -57,6 +63,15 @@ pub fn restore_until(retention_days: i32, now: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_sites_beyond_the_limit_are_frozen() {
+        let frozen = |limit| (0..4).map(|older| is_frozen(limit, older)).collect::<Vec<_>>();
+
+        assert_eq!(frozen(Some(3)), [false, false, false, true]);
+        assert_eq!(frozen(Some(1)), [false, true, true, true]);
+        assert_eq!(frozen(None), [true; 4], "without a plan there is room for none");
+    }
 
     fn words(slugs: &[&str]) -> Vec<String> {
         slugs.iter().map(|slug| (*slug).to_owned()).collect()

@@ -27,6 +27,9 @@ pub enum SiteError {
     /// No such site, or not for him who asks.
     #[error("no such site")]
     NotFound,
+    /// The plan has no room for it any more.
+    #[error("the site is frozen")]
+    Frozen,
     /// The plan has room for no more.
     #[error(transparent)]
     LimitReached(#[from] LimitReached),
@@ -93,7 +96,7 @@ pub async fn create(pool: &PgPool, author: &Author<'_>, draft: &Draft, now: Time
 pub async fn change(pool: &PgPool, author: &Author<'_>, site: SiteId, edit: &SiteEdit, now: Timestamp) -> Result<Site, SiteError> {
     retried(|| async move {
         let mut tx = begin(pool).await?;
-        let before = store::lock_site(&mut tx, author.account, author.sight, site).await?.ok_or(SiteError::NotFound)?;
+        let before = lock_thawed_in(&mut tx, author, site).await?;
         let industry = match &edit.industry {
             Some(named) => Some(find_industry_in(&mut tx, named.as_ref()).await?),
             None => None,
@@ -172,6 +175,18 @@ pub fn go_with_account(
     account: AccountId,
 ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + '_>> {
     Box::pin(store::delete_all(connection, account))
+}
+
+/// A site as it stands under a plan with room for so many.
+pub(super) fn judged(site: Site, max_sites: Option<i32>) -> Site {
+    Site { is_frozen: rules::is_frozen(max_sites, site.older_sites), ..site }
+}
+
+/// Locks a site that the author sees and that the plan has room for.
+pub(super) async fn lock_thawed_in(connection: &mut PgConnection, author: &Author<'_>, site: SiteId) -> Result<Site, SiteError> {
+    let site = store::lock_site(connection, author.account, author.sight, site).await?.ok_or(SiteError::NotFound)?;
+    let site = judged(site, author.max_sites);
+    if site.is_frozen { Err(SiteError::Frozen) } else { Ok(site) }
 }
 
 /// Locks the account, so that he who counts its sites counts alone. Before any site, as the order of locks wants it.

@@ -31,6 +31,7 @@ struct SiteRow {
     industry_id: Option<IndustryId>,
     industry_slug: Option<String>,
     industry_name: Option<String>,
+    older_sites: i64,
     sectors_count: i64,
     clone_url: Option<String>,
     clone_seen_at: Option<Timestamp>,
@@ -47,6 +48,8 @@ impl From<SiteRow> for Site {
             slug: row.slug,
             url: row.url,
             is_active: row.is_active,
+            is_frozen: false,
+            older_sites: row.older_sites,
             industry: industry.map(|((id, slug), name)| IndustryWord { id, slug, name }),
             sectors_count: row.sectors_count,
             url_conflict: row.clone_url.zip(row.clone_seen_at).map(|(url, seen_at)| UrlConflict { url, seen_at }),
@@ -66,6 +69,8 @@ macro_rules! seen_sites {
             r#"
             select sites.site_id as "id: SiteId", sites.name, sites.slug, sites.url, sites.is_active,
                    industries.industry_id as "industry_id?: IndustryId", industries.slug as "industry_slug?", industries.name as "industry_name?",
+                   (select count(*) from sites older
+                    where older.account_id = sites.account_id and older.deleted_at is null and older.site_id < sites.site_id) as "older_sites!",
                    (select count(*) from site_sectors s where s.account_id = sites.account_id and s.site_id = sites.site_id) as "sectors_count!",
                    clone.url as "clone_url?", clone.seen_at as "clone_seen_at?", sites.created_at, sites.updated_at
             from sites

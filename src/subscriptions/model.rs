@@ -1,7 +1,8 @@
 //! A subscription and its periods.
 
 use crate::{
-    ids::{PaymentMethod, SubscriptionId},
+    clock::Timestamp,
+    ids::{PaymentMethod, PlanId, SubscriptionId},
     money::{Credits, Money},
     period::Period,
 };
@@ -37,6 +38,32 @@ crate::words! {
     }
 }
 
+/// The smaller plan that an account goes on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextPlan {
+    /// Which.
+    pub plan: PlanId,
+    /// From when on.
+    pub starts_at: Timestamp,
+}
+
+impl NextPlan {
+    /// Whether it is the account's plan by now.
+    pub fn has_begun(self, now: Timestamp) -> bool {
+        self.starts_at <= now
+    }
+}
+
+/// A smaller plan that is still to come, as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ComingPlan {
+    /// Its word.
+    #[schema(example = "starter")]
+    pub plan_slug: String,
+    /// From this instant on.
+    pub starts_at: DateTime<Utc>,
+}
+
 /// An account's subscription, as clients see it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Subscription {
@@ -61,6 +88,17 @@ impl Subscription {
     pub fn period(&self) -> Period {
         Period { starts_at: self.current_period_start, ends_at: self.current_period_end }
     }
+}
+
+/// A subscription with what clients don't see.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    /// Its plan.
+    pub plan: PlanId,
+    /// The smaller plan that it goes on with; past, until it is recorded.
+    pub next: Option<NextPlan>,
+    /// What clients see.
+    pub subscription: Subscription,
 }
 
 /// One period of the history, as clients see it.

@@ -21,6 +21,8 @@ pub enum Hold {
 pub struct Running {
     /// Its plan.
     pub plan: PlanId,
+    /// The smaller plan that it goes on with after its period.
+    pub next_plan: Option<PlanId>,
     /// How the subscription stands now.
     pub status: SubscriptionStatus,
     /// Its period.
@@ -38,7 +40,7 @@ pub struct Purchase {
 
 /// Decides between B2 and B3.
 ///
-/// The same plan, paid while it is held, is a renewal: it starts where the last period ends, however early the money comes.
+/// The same plan, or the smaller one that was asked for, paid while it is held, is a renewal: it starts where the last period ends, however early the money comes.
 /// Everything else starts now: a trial that becomes paid, a change of plan, a return after suspension or cancellation, and
 /// money so late that the whole new period would already be over.
 pub fn purchase(running: Option<Running>, hold: Hold, plan: PlanId, cycle: BillingCycle, now: Timestamp) -> Purchase {
@@ -49,7 +51,8 @@ pub fn purchase(running: Option<Running>, hold: Hold, plan: PlanId, cycle: Billi
         SubscriptionStatus::Trialing | SubscriptionStatus::Canceled => false,
     };
     let next = running.period.next(cycle);
-    if is_paid && hold == Hold::Kept && running.plan == plan && !next.is_over(now) {
+    let goes_on = running.plan == plan || running.next_plan == Some(plan);
+    if is_paid && hold == Hold::Kept && goes_on && !next.is_over(now) {
         return Purchase { kind: PeriodKind::Renewal, period: next };
     }
     starting
@@ -127,7 +130,7 @@ mod tests {
     }
 
     fn running(status: SubscriptionStatus) -> Option<Running> {
-        Some(Running { plan: PlanId(3), status, period: Period::starting(BillingCycle::Monthly, start()) })
+        Some(Running { plan: PlanId(3), next_plan: Some(PlanId(2)), status, period: Period::starting(BillingCycle::Monthly, start()) })
     }
 
     fn buy(status: SubscriptionStatus, hold: Hold, plan: i64, now: Timestamp) -> Purchase {
@@ -141,6 +144,16 @@ mod tests {
             let bought = buy(SubscriptionStatus::Active, Hold::Kept, 3, now);
             assert_eq!((bought.kind, bought.period.starts_at, bought.period.ends_at), (PeriodKind::Renewal, end, end + days(30)));
         }
+    }
+
+    #[test]
+    fn b3_the_smaller_plan_that_was_asked_for_joins_too() {
+        let end = start() + days(30);
+        for now in [start(), end - MICRO, end, end + days(2)] {
+            let bought = buy(SubscriptionStatus::Active, Hold::Kept, 2, now);
+            assert_eq!((bought.kind, bought.period.starts_at), (PeriodKind::Renewal, end));
+        }
+        assert_eq!(buy(SubscriptionStatus::Active, Hold::Lost, 2, end).kind, PeriodKind::Activation);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Starts, renews and ends paid time, always inside the caller's transaction.
 
 use super::{
-    model::{PeriodKind, Subscription, SubscriptionStatus},
+    model::{Locked, NextPlan, PeriodKind, Subscription, SubscriptionStatus},
     rules::{self, Hold, LaterPeriod, Running, Stood, Undoing},
-    store::{self, Locked, NewPeriod, NewState},
+    store::{self, NewPeriod, NewState},
 };
 use crate::{
     clock::Timestamp,
@@ -24,7 +24,14 @@ pub async fn start_trial_in(
     now: Timestamp,
 ) -> Result<i32, StoreError> {
     let period = Period::trial(trial_days, now);
-    let state = NewState { plan: plan.id, status: SubscriptionStatus::Trialing, payment_method: None, external_payment_id: None, period };
+    let state = NewState {
+        plan: plan.id,
+        status: SubscriptionStatus::Trialing,
+        payment_method: None,
+        external_payment_id: None,
+        period,
+        next: None,
+    };
     store::put_subscription(connection, account, &state, now).await?;
     let new =
         NewPeriod { kind: PeriodKind::Trial, plan: plan.id, price: Money::ZERO, credits: plan.credits_per_month, period, payment: None };
@@ -40,6 +47,8 @@ pub struct Started {
     pub period_seq: i32,
     /// The subscription now.
     pub subscription: Subscription,
+    /// The plan that it is, where that begins later.
+    pub next: Option<NextPlan>,
 }
 
 /// A payment, as far as time is concerned.
@@ -64,18 +73,27 @@ pub async fn apply_payment_in(
     paid: &Paid,
     now: Timestamp,
 ) -> Result<Started, StoreError> {
-    let running =
-        before.map(|locked| Running { plan: locked.plan, status: locked.subscription.status, period: locked.subscription.period() });
+    let running = before.map(|locked| Running {
+        plan: locked.plan,
+        next_plan: locked.next.map(|next| next.plan),
+        status: locked.subscription.status,
+        period: locked.subscription.period(),
+    });
     let bought = rules::purchase(running, hold, plan.id, plan.billing_cycle, now);
     if bought.kind == PeriodKind::Activation {
         store::close_periods(connection, account, now).await?;
     }
+    // Paid before its time, the smaller plan still begins only where what was paid for ends.
+    let next = before
+        .and_then(|locked| locked.next)
+        .filter(|next| bought.kind == PeriodKind::Renewal && next.plan == plan.id && !next.has_begun(now));
     let state = NewState {
         plan: plan.id,
         status: SubscriptionStatus::Active,
         payment_method: Some(paid.method),
         external_payment_id: Some(&paid.external_payment_id),
         period: bought.period,
+        next,
     };
     let subscription = store::put_subscription(connection, account, &state, now).await?;
     let new = NewPeriod {
@@ -87,7 +105,7 @@ pub async fn apply_payment_in(
         payment: Some((paid.payment, paid.external_payment_id.clone())),
     };
     let period_seq = store::insert_period(connection, account, &new, now).await?;
-    Ok(Started { kind: bought.kind, period_seq, subscription })
+    Ok(Started { kind: bought.kind, period_seq, subscription, next })
 }
 
 /// Starts a period by a developer's hand (A3), or for a system account: now, one cycle long, nothing paid.
@@ -99,12 +117,13 @@ pub async fn start_manual_in(
 ) -> Result<Started, StoreError> {
     store::close_periods(connection, account, now).await?;
     let period = Period::starting(plan.billing_cycle, now);
-    let state = NewState { plan: plan.id, status: SubscriptionStatus::Active, payment_method: None, external_payment_id: None, period };
+    let state =
+        NewState { plan: plan.id, status: SubscriptionStatus::Active, payment_method: None, external_payment_id: None, period, next: None };
     let subscription = store::put_subscription(connection, account, &state, now).await?;
     let new =
         NewPeriod { kind: PeriodKind::Manual, plan: plan.id, price: Money::ZERO, credits: plan.credits_per_month, period, payment: None };
     let period_seq = store::insert_period(connection, account, &new, now).await?;
-    Ok(Started { kind: PeriodKind::Manual, period_seq, subscription })
+    Ok(Started { kind: PeriodKind::Manual, period_seq, subscription, next: None })
 }
 
 /// Takes back a period whose payment was taken back, as [`rules::undo`] decides. The subscription must be locked.
@@ -156,12 +175,14 @@ async fn put_back_in(
         payment_method: reference.map(|_| PaymentMethod::BankTransfer),
         external_payment_id: reference,
         period,
+        next: None,
     };
     store::put_subscription(connection, account, &state, now).await.map(drop)
 }
 
-/// Ends an account's time for good, now.
+/// Ends an account's time for good, now; a smaller plan that was to come never does.
 pub async fn cancel_in(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
     store::close_periods(connection, account, now).await?;
+    store::mark_next_plan(connection, account, None, now).await?;
     store::mark_status(connection, account, SubscriptionStatus::Canceled, false, now).await
 }

@@ -1,7 +1,7 @@
 //! SQL of subscriptions and their periods.
 
 use super::{
-    model::{PeriodKind, PeriodRecord, Subscription, SubscriptionStatus},
+    model::{ComingPlan, Locked, NextPlan, PeriodKind, PeriodRecord, Subscription, SubscriptionStatus},
     rules::Stood,
 };
 use crate::{
@@ -13,21 +13,13 @@ use crate::{
 };
 use sqlx::{PgConnection, PgExecutor};
 
-/// A subscription with what clients don't see.
-#[derive(Clone, Debug)]
-pub struct Locked {
-    /// Its plan.
-    pub plan: PlanId,
-    /// What clients see.
-    pub subscription: Subscription,
-}
-
 /// Locks an account's subscription. The account's row comes first (lock order).
 pub async fn lock_subscription(connection: &mut PgConnection, account: AccountId) -> Result<Option<Locked>, StoreError> {
     let row = sqlx::query!(
         r#"
         select subscription_id as "id: SubscriptionId", plan_id as "plan_id: PlanId", status as "status: SubscriptionStatus",
-               payment_method as "payment_method: PaymentMethod", external_payment_id, current_period_start, current_period_end, cancel_at_period_end
+               payment_method as "payment_method: PaymentMethod", external_payment_id, current_period_start, current_period_end, cancel_at_period_end,
+               next_plan_id as "next_plan: PlanId", next_plan_at
         from subscriptions where account_id = $1 for update
         "#,
         account.0
@@ -36,6 +28,7 @@ pub async fn lock_subscription(connection: &mut PgConnection, account: AccountId
     .await?;
     Ok(row.map(|row| Locked {
         plan: row.plan_id,
+        next: row.next_plan.zip(row.next_plan_at).map(|(plan, starts_at)| NextPlan { plan, starts_at }),
         subscription: Subscription {
             id: row.id,
             status: row.status,
@@ -60,9 +53,12 @@ pub struct NewState<'a> {
     pub external_payment_id: Option<&'a str>,
     /// Its present period.
     pub period: Period,
+    /// The smaller plan that is still to come.
+    pub next: Option<NextPlan>,
 }
 
-/// Writes an account's one subscription, whether or not it had one; a wish to cancel is forgotten.
+/// Writes an account's one subscription, whether or not it had one; a wish to cancel is forgotten, and
+/// so is one for a smaller plan that the state does not name.
 pub async fn put_subscription(
     connection: &mut PgConnection,
     account: AccountId,
@@ -72,10 +68,11 @@ pub async fn put_subscription(
     let subscription = sqlx::query_as!(
         Subscription,
         r#"
-        insert into subscriptions (account_id, plan_id, status, payment_method, external_payment_id, current_period_start, current_period_end, created_at, updated_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+        insert into subscriptions (account_id, plan_id, status, payment_method, external_payment_id, current_period_start, current_period_end, created_at, updated_at,
+                                   next_plan_id, next_plan_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10)
         on conflict (account_id) do update set plan_id = $2, status = $3, payment_method = $4, external_payment_id = $5, current_period_start = $6,
-            current_period_end = $7, cancel_at_period_end = false, updated_at = $8
+            current_period_end = $7, cancel_at_period_end = false, updated_at = $8, next_plan_id = $9, next_plan_at = $10
         returning subscription_id as "id: SubscriptionId", status as "status: SubscriptionStatus", payment_method as "payment_method: PaymentMethod",
                   external_payment_id, current_period_start, current_period_end, cancel_at_period_end
         "#,
@@ -86,7 +83,9 @@ pub async fn put_subscription(
         state.external_payment_id,
         state.period.starts_at,
         state.period.ends_at,
-        now
+        now,
+        state.next.map(|next| next.plan.0),
+        state.next.map(|next| next.starts_at)
     )
     .fetch_one(connection)
     .await?;
@@ -106,6 +105,55 @@ pub async fn mark_status(
         account.0,
         status.as_str(),
         cancels,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The smaller plan that is still to come at `now`.
+pub async fn find_coming_plan(executor: impl PgExecutor<'_>, account: AccountId, now: Timestamp) -> Result<Option<ComingPlan>, StoreError> {
+    let plan = sqlx::query_as!(
+        ComingPlan,
+        r#"
+        select p.slug as plan_slug, s.next_plan_at as "starts_at!"
+        from subscriptions s join plans p on p.plan_id = s.next_plan_id
+        where s.account_id = $1 and s.next_plan_at > $2
+        "#,
+        account.0,
+        now
+    );
+    Ok(plan.fetch_optional(executor).await?)
+}
+
+/// Records which smaller plan follows, or that none does.
+pub async fn mark_next_plan(
+    connection: &mut PgConnection,
+    account: AccountId,
+    next: Option<NextPlan>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update subscriptions set next_plan_id = $2, next_plan_at = $3, updated_at = $4 where account_id = $1",
+        account.0,
+        next.map(|next| next.plan.0),
+        next.map(|next| next.starts_at),
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Records that the smaller plan has begun.
+pub async fn mark_next_plan_begun(connection: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        update subscriptions set plan_id = next_plan_id, next_plan_id = null, next_plan_at = null, updated_at = $2
+        where account_id = $1 and next_plan_id is not null
+        "#,
+        account.0,
         now
     )
     .execute(connection)

@@ -21,6 +21,7 @@ use crate::{
     },
     billing::{
         balance::service::BalanceError,
+        downgrades::model::DowngradeRefused,
         methods::service::MethodError,
         payments::{rules::PENDING_MAX, service::told},
         rules::Unpayable,
@@ -91,6 +92,14 @@ impl Problem {
     /// 404, alike for what is absent and what is another tenant's.
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "There is nothing here; check the address and the id.")
+    }
+
+    /// 403: the plan has no room for the site.
+    fn site_frozen() -> Self {
+        Self::forbidden(
+            "site_frozen",
+            "Your plan has no room for this site, which can only be read; delete another or choose a larger plan.",
+        )
     }
 
     /// 500. The reason goes to the log; the client learns the request id.
@@ -288,6 +297,7 @@ impl From<NotAdmitted> for Problem {
                     "This site runs at another address than the registered one and may only read; an owner decides in the dashboard.";
                 Self::conflict("site_url_changed", sentence).fact("registered_url", registered_url).fact("home_url", home_url)
             }
+            NotAdmitted::SiteFrozen => Self::site_frozen(),
             NotAdmitted::SiteInactive => Self::forbidden("site_inactive", "This site is switched off; switch it on in the dashboard."),
         }
     }
@@ -418,6 +428,7 @@ impl From<BillingError> for Problem {
                 Self::conflict("later_transfer", format!("A later period stands on this one; reverse {reference} first."))
                     .fact("external_payment_id", reference)
             }
+            BillingError::Downgrade(error) => error.into(),
             BillingError::Balance(error) => error.into(),
             BillingError::Account(error) => error.into(),
             BillingError::Credits(error) => error.into(),
@@ -599,6 +610,7 @@ impl From<SiteError> for Problem {
                 let sentence = format!("Your plan allows {limit} site(s) and you have {used}; delete one or choose a larger plan.");
                 Self::refused("site_limit_reached", sentence).fact("limit", limit).fact("used", used)
             }
+            SiteError::Frozen => Self::site_frozen(),
             SiteError::SlugTaken => Self::invalid_field("slug", "Another site of this account has this slug; choose another."),
             SiteError::SlugTakenMeanwhile => {
                 Self::conflict("slug_taken", "Another site has this site's slug by now; delete that one first.")
@@ -761,6 +773,25 @@ impl From<AddressError> for Problem {
             AddressError::Taken => Self::conflict("email_taken", "Another user has this address by now; yours stays as it is."),
             AddressError::Hashing(error) => error.into(),
             AddressError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DowngradeRefused> for Problem {
+    fn from(refused: DowngradeRefused) -> Self {
+        match refused {
+            DowngradeRefused::NotSmaller => {
+                Self::refused("not_a_smaller_plan", "This plan is no smaller than yours; ask for an upgrade, or cancel.")
+            }
+            DowngradeRefused::NoPaidPeriod => {
+                Self::conflict("no_paid_period", "No paid period is running; ask for the plan that you want with account/upgrade/.")
+            }
+            DowngradeRefused::PaidAhead => {
+                Self::conflict("downgrade_paid", "The smaller plan is paid for already; ask for an upgrade instead.")
+            }
+            DowngradeRefused::NonePending => {
+                Self::conflict("no_downgrade_pending", "No smaller plan is to come; there is nothing to take back.")
+            }
         }
     }
 }

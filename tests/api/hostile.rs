@@ -42,6 +42,8 @@ const SELDOM_DONE: &[&str] = &[
     "DELETE /api/v1/auth/users/{id}/",
     "GET /api/v1/billing/credits/holds/{id}/",
     "GET /api/v1/billing/invoices/{id}/",
+    "POST /api/v1/account/downgrade/",
+    "DELETE /api/v1/account/downgrade/",
     "POST /api/v1/account/restore/",
     "POST /api/v1/account/resume/",
     "POST /api/v1/auth/change-email/",

@@ -83,7 +83,7 @@ async fn a_site_is_created_under_a_word_made_from_its_name() {
 
     let site = created.data();
     let expected = json!({
-        "id": site["id"], "name": "Home & Garden Site", "slug": "home-garden-site", "url": "https://garden.example.com", "is_active": true,
+        "id": site["id"], "name": "Home & Garden Site", "slug": "home-garden-site", "url": "https://garden.example.com", "is_active": true, "is_frozen": false,
         "industry": null, "sectors_count": 0, "url_conflict": null, "created_at": "2026-03-01T00:00:00Z", "updated_at": "2026-03-01T00:00:00Z",
     });
     assert_eq!(site, &expected);

@@ -9,7 +9,7 @@ use crate::{
     sites::{
         model::{Author, Sight},
         rules,
-        service::{SiteError, record_in},
+        service::{SiteError, lock_thawed_in, record_in},
         store as sites,
     },
 };
@@ -38,7 +38,7 @@ pub async fn replace(
     let users: &Vec<i64> = &users.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
-        sites::lock_site(&mut tx, author.account, author.sight, site).await?.ok_or(SiteError::NotFound)?;
+        lock_thawed_in(&mut tx, author, site).await?;
         let people = members::list_members_of(&mut *tx, author.account, users).await?;
         let may_be_given = |member: &TeamMember| rules::sight_of(member.role, member.id) != Sight::All;
         if people.len() != users.len() || !people.iter().all(may_be_given) {

@@ -11,7 +11,7 @@ use crate::{
     sites::{
         self,
         model::{Author, HomeUrl, Site, SiteEdit},
-        service::{SiteError, record_in},
+        service::{SiteError, lock_thawed_in, record_in},
     },
 };
 use serde_json::json;
@@ -22,7 +22,7 @@ use sqlx::PgPool;
 pub async fn resolve(pool: &PgPool, author: &Author<'_>, site: SiteId, decision: &Decision, now: Timestamp) -> Result<Site, SiteError> {
     retried(|| async move {
         let mut tx = begin(pool).await?;
-        let before = sites::store::lock_site(&mut tx, author.account, author.sight, site).await?.ok_or(SiteError::NotFound)?;
+        let before = lock_thawed_in(&mut tx, author, site).await?;
         let place = decision.url.place();
         let found = store::find_clone(&mut tx, author.account, site, place.as_deref()).await?.ok_or(SiteError::NoUrlConflict)?;
         match decision.action {

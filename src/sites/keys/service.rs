@@ -21,7 +21,7 @@ pub async fn create(pool: &PgPool, author: &Author<'_>, site: SiteId, order: &Ke
     retried(async || {
         let mut tx = begin(pool).await?;
         // Locked, so that two rotations at once don't leave two keys without an end.
-        sites::store::lock_site(&mut tx, author.account, author.sight, site).await?.ok_or(SiteError::NotFound)?;
+        sites::service::lock_thawed_in(&mut tx, author, site).await?;
         let (revoked, living_on) = match rules::old_keys(order.overlap_minutes, now) {
             OldKeys::Revoked => (store::mark_keys_revoked(&mut tx, author.account, site, now).await?, 0),
             OldKeys::LiveUntil(until) => {

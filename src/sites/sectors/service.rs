@@ -12,7 +12,7 @@ use crate::{
     sites::{
         self, industries,
         model::{Author, Site},
-        service::{SiteError, lock_account_in, record_in},
+        service::{SiteError, lock_account_in, lock_thawed_in, record_in},
     },
 };
 use serde_json::json;
@@ -24,7 +24,7 @@ pub async fn add(pool: &PgPool, author: &Author<'_>, site: SiteId, new: &NewSect
         let mut tx = begin(pool).await?;
         let account = lock_account_in(&mut tx, author).await?;
         // Locked, so that he who counts its sectors counts alone.
-        let home = sites::store::lock_site(&mut tx, author.account, author.sight, site).await?.ok_or(SiteError::NotFound)?;
+        let home = lock_thawed_in(&mut tx, author, site).await?;
         let limit = match account.plan {
             Some(plan) => Some(plans::store::get_plan(&mut *tx, plan).await?.max_sectors),
             None => None,
