@@ -99,7 +99,7 @@ async fn what_ends_a_session_on_one_instance_ends_it_on_the_other_at_once() {
 async fn keys_limits_and_refresh_tokens_are_shared_by_all_instances() {
     let app = TestApp::with(|config| config.throttle_disabled = true).await;
     let (ana, other) = (app.register("ana@example.com").await, app.beside());
-    let to = |n: usize, path: &str| if n % 2 == 0 { app.post(path) } else { request_to(&other, Method::POST, path) };
+    let to = |n: usize, path: &str| if n.is_multiple_of(2) { app.post(path) } else { request_to(&other, Method::POST, path) };
 
     let keyed = join_all((0..200).map(|n| {
         let call = to(n, DEDUCT).bearer(&ana.access).header("idempotency-key", &format!("job-{}", n / 10));
