@@ -3,7 +3,7 @@
 use crate::{config::Config, meters, sealing::NotSealed};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
-    Connection as _, PgConnection, PgPool, Postgres, Transaction,
+    Connection as _, PgConnection, PgPool, Postgres, Row as _, Transaction,
     migrate::{Migrate as _, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -144,6 +144,19 @@ pub enum DatabaseError {
         /// Newest migration that the program has.
         program: i64,
     },
+    /// Sessions don't have the settings that were asked for.
+    #[error(
+        "the connection pooler drops our session settings; give its database this connect_query: set timezone = 'UTC'; \
+         set statement_timeout = '{STATEMENT_TIMEOUT}'; set lock_timeout = '{LOCK_TIMEOUT}'; \
+         set idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_TIMEOUT}'"
+    )]
+    Settings,
+    /// Several connections take turns on one session.
+    #[error(
+        "the connection pooler lets connections take turns on one session (pool_mode = transaction), where the prepared \
+         statements of one would run in another; give it pool_mode = session"
+    )]
+    SharedSessions,
     /// Our own queries failed at start.
     #[error("the database refused a query at start: {0}")]
     Query(#[from] sqlx::Error),
@@ -171,6 +184,34 @@ pub async fn open_pool(options: PgConnectOptions, config: &Config) -> Result<PgP
         .connect_with(options)
         .await
         .map_err(DatabaseError::Connect)
+}
+
+/// Refuses a pooler between us and Postgres that would break what everything here relies on: each connection is a session of
+/// its own, with the settings of [`connect_options`]. Asked in the simple protocol, which no pooler mixes up.
+///
+/// # Errors
+///
+/// [`DatabaseError::Settings`] and [`DatabaseError::SharedSessions`], which say what to change.
+pub async fn require_own_sessions(options: &PgConnectOptions) -> Result<(), DatabaseError> {
+    let mut first = PgConnection::connect_with(options).await.map_err(DatabaseError::Connect)?;
+    let names = ["timezone", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+    for (name, wanted) in names.into_iter().zip(["UTC", STATEMENT_TIMEOUT, LOCK_TIMEOUT, IDLE_IN_TRANSACTION_TIMEOUT]) {
+        let setting = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("show {name}"))).fetch_one(&mut first).await?;
+        if setting.try_get::<String, _>(0)? != wanted {
+            return Err(DatabaseError::Settings);
+        }
+    }
+    // While the first connection is open, a second one reaches the same server process only if they take turns.
+    let mut second = PgConnection::connect_with(options).await.map_err(DatabaseError::Connect)?;
+    let [one, other] = [backend_of(&mut first).await?, backend_of(&mut second).await?];
+    first.close().await?;
+    second.close().await?;
+    if one == other { Err(DatabaseError::SharedSessions) } else { Ok(()) }
+}
+
+/// The process that serves a connection at this moment.
+async fn backend_of(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    sqlx::raw_sql("select pg_backend_pid()").fetch_one(connection).await?.try_get(0)
 }
 
 /// Applies what is missing. Returns how many migrations were applied.

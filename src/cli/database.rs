@@ -30,6 +30,7 @@ impl Database {
     pub(crate) async fn open(config: &Config) -> Result<Self, Failure> {
         let Some(url) = &config.database_url else { return Self::open_private(config).await };
         let options = db::connect_options(url, "DATABASE_URL")?;
+        db::require_own_sessions(&options).await?;
         let is_new = match config.app_env {
             AppEnv::Development => is_everything(migrate(config, url).await?),
             AppEnv::Production => {

@@ -83,7 +83,7 @@ impl From<TelemetryError> for Failure {
 impl From<DatabaseError> for Failure {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::Url(..) => Failure::misused(whole(&error)),
+            DatabaseError::Url(..) | DatabaseError::Settings | DatabaseError::SharedSessions => Failure::misused(whole(&error)),
             DatabaseError::Connect(_) | DatabaseError::Migrate(_) | DatabaseError::Newer { .. } | DatabaseError::Query(_) => {
                 Failure::failed(whole(&error))
             }

@@ -11,6 +11,7 @@ mod doors;
 mod history;
 mod holds;
 mod hostile;
+mod instances;
 mod invitations;
 mod life;
 mod limits;

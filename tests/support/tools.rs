@@ -19,11 +19,12 @@ pub(crate) fn tool(name: &str, package: &str) -> Command {
     }
     let _one_at_a_time = FETCHING.lock().expect("no fetch has panicked");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools").join(package);
-    let program = folder.join("usr/bin").join(name);
-    if !program.is_file() {
+    let programs = ["usr/bin", "usr/sbin"].map(|place| folder.join(place).join(name));
+    let found = || programs.iter().find(|program| program.is_file());
+    if found().is_none() {
         fetch(package, &folder);
     }
-    assert!(program.is_file(), "install {package}: this test needs {name}, and apt-get did not bring it");
+    let program = found().unwrap_or_else(|| panic!("install {package}: this test needs {name}, and apt-get did not bring it"));
     let mut command = Command::new(program);
     command.env("LD_LIBRARY_PATH", libraries(&folder));
     command

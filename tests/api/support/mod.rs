@@ -5,6 +5,8 @@ mod client;
 mod clock;
 #[path = "../../support/database.rs"]
 mod database;
+#[path = "../../support/pgbouncer.rs"]
+mod pgbouncer;
 #[path = "../../support/smtp.rs"]
 mod smtp;
 pub(crate) mod tenant;
@@ -13,6 +15,7 @@ mod tools;
 
 pub(crate) use client::{Call, Reply};
 pub(crate) use clock::ManualClock;
+pub(crate) use pgbouncer::{CONNECT_QUERY, PgBouncer, PoolMode};
 #[allow(unused_imports, reason = "not every test binary receives mail")]
 pub(crate) use smtp::Mailbox;
 pub(crate) use tools::tool;
