@@ -17,7 +17,10 @@ use std::{
 };
 
 use igny8::embedded::{Durability, EmbeddedError, PrivatePostgres, Settings, Stopped, fetch};
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, geteuid, kill_process},
+};
 use sqlx::{Connection, Executor, PgConnection};
 
 /// Looks at another process before a test gives up on it, and the pause between two looks: twenty seconds.
@@ -118,7 +121,11 @@ fn nothing_runs_in(base: &Path) {
 }
 
 fn kill(pid: i32) {
-    kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("kill");
+    match kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL) {
+        // What watched a process that was killed before it may be gone already.
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => panic!("kill {pid}: {error}"),
+    }
 }
 
 fn kill_all(base: &Path, which: &str) {

@@ -65,7 +65,9 @@ async fn extend_in(
     let held = accounts::life::hold_in(connection, account, grace, now).await?;
     let trial = held.subscription.as_ref().map(|locked| &locked.subscription).ok_or(NotExtended::NotOnTrial)?;
     let (before, after) = (trial.period(), rules::extended(trial.status, trial.period(), by.days, now)?);
-    store::mark_extended(connection, account, (before, after), now).await?;
+    if !store::mark_extended(connection, account, (before, after), now).await? {
+        return Err(NotExtended::NotOnTrial.into());
+    }
     let change = (json!({"current_period_end": before.ends_at}), json!({"current_period_end": after.ends_at, "days": by.days}));
     let (target, because) = (format!("account:{account}"), Some(by.reason.to_owned()));
     record_in(connection, account, "trial.extended", target, change, because, origin, now).await?;

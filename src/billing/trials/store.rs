@@ -3,14 +3,14 @@
 use crate::{clock::Timestamp, db::StoreError, ids::AccountId, period::Period};
 use sqlx::PgConnection;
 
-/// Gives the running trial its later end, in the history and in the subscription, which must be locked. Exactly one row of
-/// each, or none was running.
+/// Gives the running trial its later end, in the history and in the subscription, which must be locked. Tells whether exactly
+/// one row of each had the earlier one; otherwise none was running, and the transaction must not commit.
 pub async fn mark_extended(
     connection: &mut PgConnection,
     account: AccountId,
     (before, after): (Period, Period),
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let periods = sqlx::query!(
         r#"
         update subscription_periods set ends_at = $3, planned_ends_at = $3
@@ -34,8 +34,5 @@ pub async fn mark_extended(
     )
     .execute(connection)
     .await?;
-    match (periods.rows_affected(), subscriptions.rows_affected()) {
-        (1, 1) => Ok(()),
-        _ => Err(sqlx::Error::RowNotFound.into()),
-    }
+    Ok((periods.rows_affected(), subscriptions.rows_affected()) == (1, 1))
 }
