@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_fault_says_where_it_is() {
-        assert_eq!(read(&FILE.replace("89,00", "eighty")).unwrap_err().column.is_empty(), false);
+        assert!(!read(&FILE.replace("89,00", "eighty")).unwrap_err().column.is_empty());
         for text in ["", ":20:", "nothing", ":61:\n:61:", &":".repeat(10_000)] {
             assert!(read(text).is_ok_and(|lines| lines.is_empty()) || read(text).is_err(), "{text:.20}");
         }
