@@ -182,8 +182,7 @@ mod tests {
         };
         let with = |text: String| judged(&line("89", "Somebody", &text));
         let spaced = format!("Invoice, ref {} {} {} thanks", &reference[..4], &reference[4..9], reference[9..].to_lowercase());
-        let swapped =
-            format!("{}{}{}", &reference[..16], &reference[17..18], &format!("{}{}", &reference[16..17], &reference[18..]));
+        let swapped = format!("{}{}{}", &reference[..16], &reference[17..18], &format!("{}{}", &reference[16..17], &reference[18..]));
 
         for sure in [reference.clone(), spaced, reference.replace('0', "O")] {
             assert_eq!(with(sure.clone()), (Certainty::Sure, Some(29)), "{sure}");
