@@ -30,6 +30,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("DATABASE_MIGRATE_URL", ""),
     variable("DATABASE_REPLICA_URL", ""),
     variable("DATABASE_POOL_SIZE", "16"),
+    variable("COMBINER_SHARDS", "1"),
     variable("DATA_DIR", ".data"),
     variable("PG_BIN_DIR", ""),
     variable("JWT_SECRET_KEY", ""),
@@ -99,6 +100,8 @@ pub struct Config {
     pub database_replica_url: Option<SecretString>,
     /// Connections in the pool, at most.
     pub database_pool_size: u32,
+    /// Connections that write debits and holds, each for its share of the accounts.
+    pub combiner_shards: usize,
     /// Where the private Postgres and a generated secret live.
     pub data_dir: PathBuf,
     /// Where the Postgres binaries are; unset: looked for.
@@ -194,6 +197,7 @@ impl Config {
             database_migrate_url: reader.optional("DATABASE_MIGRATE_URL").map(SecretString::from),
             database_replica_url: reader.optional("DATABASE_REPLICA_URL").map(SecretString::from),
             database_pool_size: reader.ranged("DATABASE_POOL_SIZE", 1, 500),
+            combiner_shards: reader.ranged("COMBINER_SHARDS", 1, 16),
             data_dir: PathBuf::from(reader.text("DATA_DIR")),
             pg_bin_dir: reader.optional("PG_BIN_DIR").map(PathBuf::from),
             app_env: reader.parsed("APP_ENV", "development or production", AppEnv::Production),

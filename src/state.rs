@@ -22,9 +22,6 @@ use std::{
 };
 use tokio_util::task::TaskTracker;
 
-/// One is enough on two cores.
-const COMBINER_SHARDS: usize = 1;
-
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
 pub struct AppState(Arc<Parts>);
@@ -63,7 +60,7 @@ impl AppState {
         let throttle = Throttle::new(Arc::clone(&clock), shared, config.throttle_disabled);
         let shards = combiner::Settings {
             connect: PgConnectOptions::clone(&pool.connect_options()),
-            shards: COMBINER_SHARDS,
+            shards: config.combiner_shards,
             grace: days(config.grace_days),
         };
         let combiner = Combiner::start(shards);
