@@ -30,7 +30,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("DATABASE_MIGRATE_URL", ""),
     variable("DATABASE_REPLICA_URL", ""),
     variable("DATABASE_POOL_SIZE", "16"),
-    variable("COMBINER_SHARDS", "1"),
+    variable("COMBINER_SHARDS", "2"),
     variable("DATA_DIR", ".data"),
     variable("PG_BIN_DIR", ""),
     variable("JWT_SECRET_KEY", ""),
