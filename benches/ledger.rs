@@ -1,9 +1,9 @@
 //! Debits over HTTP beside pgbench's plain one-transaction debit, on the same Postgres, interleaved in one run.
 //!
 //! `cargo bench --bench ledger` prints ratios against pgbench's best rate (P1, P2), and the latency of one connection against
-//! a plain transaction of four statements by pgbench at one client (P3); absolute figures drift with the machine. Options by
-//! environment: `BENCH_ACCOUNTS` (100000), `BENCH_SECONDS` per measurement (4), `BENCH_ROUNDS` (3), `BENCH_CONNECTIONS`
-//! (1,8,32,64,128).
+//! that of a bare axum route which does the usual transaction per request (P3); absolute figures drift with the machine. Options
+//! by environment: `BENCH_ACCOUNTS` (100000), `BENCH_SECONDS` per measurement (4), `BENCH_ROUNDS` (3), `BENCH_CONNECTIONS`
+//! (1,8,32,64,128), `BENCH_KEYS` (0; 1 sends an idempotency key with every debit), `COMBINER_SHARDS` as the server reads it.
 #![allow(
     clippy::unwrap_used,
     clippy::as_conversions,
@@ -18,10 +18,17 @@ mod support;
 use igny8::embedded::PrivatePostgres;
 use std::{
     process::Command,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
-use support::{Client, Database, Run, Server, is_measurement, keep_busy, option, seed, token};
+use support::{
+    Client, Database, Run, Server,
+    bare::{self, Bare},
+    is_measurement, keep_busy, option, seed, token,
+};
 
 fn connection_counts() -> Vec<usize> {
     let named = std::env::var("BENCH_CONNECTIONS").unwrap_or_else(|_| "1,8,32,64,128".to_owned());
@@ -30,16 +37,23 @@ fn connection_counts() -> Vec<usize> {
 
 #[tokio::main]
 async fn main() {
+    if bare::is_asked_for() {
+        return bare::serve().await;
+    }
     let (accounts, seconds, rounds) = if is_measurement() {
         (option("BENCH_ACCOUNTS", 100_000), option("BENCH_SECONDS", 4), option("BENCH_ROUNDS", 3))
     } else {
         (100, 1, 1)
     };
+    let sent = if option("BENCH_KEYS", 0) == 0 { Sent::Debits } else { Sent::KeyedDebits };
     let database = Database::start().await;
     let postgres = &database.postgres;
     seed(postgres, 2 * accounts as i64).await;
     let server = Server::start(postgres, &database.dir).await;
     let tokens = Arc::new((1..=accounts as i64).map(token).collect::<Vec<_>>());
+    // For the bare route, as for pgbench: see there.
+    let others = Arc::new((1..=accounts as i64).map(|account| token(accounts as i64 + account)).collect::<Vec<_>>());
+    let bare = Bare::start(&postgres.url("bench"));
     let period = Duration::from_secs(seconds);
     println!("{accounts} accounts, {rounds} interleaved rounds of {seconds} s each; fsync on");
     // The first debit of a session asks the gate by a query of its own; an hour of others follows it.
@@ -55,37 +69,42 @@ async fn main() {
                 let range = (accounts + 1, if hot { 1 } else { accounts });
                 best = best.max(pgbench(postgres, *clients, seconds, ONE_CALL, range));
             }
-            plain.push(1_000.0 / pgbench(postgres, 1, seconds, PLAIN, (accounts + 1, if hot { 1 } else { accounts })));
+            plain.push(load(bare.port, &others, 1, (hot, Sent::Plain), period).await);
             for (connections, runs) in &mut served {
-                runs.push(load(server.port, &tokens, *connections, hot, period).await);
+                runs.push(load(server.port, &tokens, *connections, (hot, sent), period).await);
             }
         }
         println!("{shape}: pgbench's best, one transaction per debit: {best:.0}/s (= 1)");
-        let plain = plain.iter().sum::<f64>() / plain.len() as f64;
-        println!("  a plain transaction of four statements by pgbench at 1 client: {plain:.2} ms");
-        println!("  connections   debits/s   ratio   p50 ms   p99 ms");
+        let plain = mean(&plain, 0.5);
+        println!("  a bare axum route, one plain transaction per request, 1 connection: p50 {plain:.2} ms (= 1)");
+        println!("  connections   debits/s   ratio   p50 ms   p99 ms   p50 ratio");
         for (connections, runs) in &served {
             let rate = runs.iter().map(|run| run.per_second).sum::<f64>() / runs.len() as f64;
             let (p50, p99) = (mean(runs, 0.5), mean(runs, 0.99));
-            println!("  {connections:>11}   {rate:>8.0}   {:>5.2}   {p50:>6.2}   {p99:>6.2}", rate / best);
+            print!("  {connections:>11}   {rate:>8.0}   {:>5.2}   {p50:>6.2}   {p99:>6.2}", rate / best);
+            // P3 is of one connection only.
+            println!("{}", if *connections == 1 { format!("   {:>9.2}", p50 / plain) } else { String::new() });
         }
         println!();
     }
     println!("holds: {:.0} place + capture pairs per second, 64 connections\n", hold_pairs(server.port, &tokens, period).await);
     println!("resident: {} MB", server.resident_mb());
     println!("igny8 verify: {}", server.verify(postgres, &database.dir));
-    drop(server);
+    drop((server, bare));
     database.end();
 }
 
 /// One server function per debit: the limit of one transaction per debit.
 const ONE_CALL: &str = "select bench_debit(:id);";
-/// As an application without the function does it.
-const PLAIN: &str = "begin;
-select plan_credits, last_seq from credit_balances where account_id = :id for update \\gset
-update credit_balances set plan_credits = plan_credits - 1, last_seq = last_seq + 1 where account_id = :id;
-insert into credit_transactions (account_id, seq, kind, plan_amount, extra_amount, plan_after, extra_after, operation, quantity, unit_cost, description, actor, created_at) values (:id, :last_seq + 1, 'deduction', -1, 0, :plan_credits - 1, 0, 'content_generation', 100, 1, 'content generation', 'user:1', now());
-commit;";
+/// What a connection sends.
+#[derive(Clone, Copy)]
+enum Sent {
+    Debits,
+    /// With a key that no other has.
+    KeyedDebits,
+    /// To the bare route.
+    Plain,
+}
 
 fn mean(runs: &[Run], share: f64) -> f64 {
     runs.iter().map(|run| run.percentile(share)).sum::<f64>() / runs.len() as f64
@@ -154,12 +173,18 @@ async fn hold_pairs(port: u16, tokens: &Arc<Vec<String>>, period: Duration) -> f
 }
 
 /// Sends debits over so many kept-alive connections for a while, each connection one after the other.
-async fn load(port: u16, tokens: &Arc<Vec<String>>, connections: usize, hot: bool, period: Duration) -> Run {
+async fn load(port: u16, tokens: &Arc<Vec<String>>, connections: usize, (hot, sent): (bool, Sent), period: Duration) -> Run {
+    static KEYS: AtomicU64 = AtomicU64::new(0);
     let tokens = Arc::clone(tokens);
     keep_busy(port, connections, period, move |mut client, place| {
         let tokens = Arc::clone(&tokens);
         async move {
-            client.debit(&tokens[if hot { 0 } else { place % tokens.len() }]).await;
+            let token = &tokens[if hot { 0 } else { place % tokens.len() }];
+            match sent {
+                Sent::Debits => client.debit(token).await,
+                Sent::KeyedDebits => client.debit_once(token, KEYS.fetch_add(1, Ordering::Relaxed)).await,
+                Sent::Plain => client.plain(token).await,
+            }
             client
         }
     })

@@ -14,31 +14,24 @@
 
 mod support;
 
-use axum::{
-    Json, Router,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    routing::get,
-};
-use igny8::auth::{
-    model::TokenType,
-    tokens::{TokenSecrets, Tokens},
-};
-use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgPoolOptions};
+use sqlx::{Connection as _, PgConnection};
 use std::{
-    process::{Child, Command},
     sync::Arc,
     time::{Duration, Instant},
 };
-use support::{Database, Run, SECRET, Server, is_measurement, keep_busy, option, seed, token};
+use support::{
+    Database, Run, Server,
+    bare::{self, Bare},
+    is_measurement, keep_busy, option, seed, token,
+};
 
 const ACCOUNTS: usize = 10_000;
 const CONNECTIONS: usize = 32;
 
 #[tokio::main]
 async fn main() {
-    if let Ok(url) = std::env::var("BENCH_BARE_URL") {
-        return bare(&url).await;
+    if bare::is_asked_for() {
+        return bare::serve().await;
     }
     let (accounts, seconds, rounds) =
         if is_measurement() { (ACCOUNTS, option("BENCH_SECONDS", 3), option("BENCH_ROUNDS", 3)) } else { (50, 1, 1) };
@@ -151,54 +144,4 @@ async fn grow(database: &Database, accounts: usize, rows: usize) {
          analyze; checkpoint;"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut connection).await.unwrap();
-}
-
-/// The route that P4 is measured by, in a process of its own.
-struct Bare {
-    child: Child,
-    port: u16,
-}
-
-impl Bare {
-    fn start(url: &str) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        let child = command.env("BENCH_BARE_URL", url).env("BENCH_BARE_PORT", port.to_string()).spawn().unwrap();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Bare { child, port }
-    }
-}
-
-impl Drop for Bare {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-#[derive(Clone)]
-struct BareState {
-    pool: PgPool,
-    tokens: Arc<Tokens>,
-}
-
-async fn bare(url: &str) {
-    let pool = PgPoolOptions::new().max_connections(16).connect(url).await.unwrap();
-    let tokens = Arc::new(Tokens::new(&TokenSecrets { current: SECRET.into(), previous: Vec::new() }));
-    let port = option("BENCH_BARE_PORT", 0);
-    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await.unwrap();
-    axum::serve(listener, Router::new().route("/", get(bare_me)).with_state(BareState { pool, tokens })).await.unwrap();
-}
-
-async fn bare_me(State(state): State<BareState>, headers: HeaderMap) -> Result<Json<serde_json::Value>, StatusCode> {
-    let bearer = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let claims = state.tokens.read(bearer.unwrap_or(""), TokenType::Access, chrono::Utc::now()).map_err(|_| StatusCode::UNAUTHORIZED)?;
-    let row: (i64, String, String) = sqlx::query_as("select user_id, email, username from users where user_id = $1")
-        .bind(claims.user_id.0)
-        .fetch_one(&state.pool)
-        .await
-        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    Ok(Json(serde_json::json!({ "id": row.0, "email": row.1, "username": row.2 })))
 }

@@ -20,6 +20,7 @@ use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sy
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::MissedTickBehavior,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, ServiceExt as _};
@@ -70,13 +71,19 @@ impl Default for Limits {
 
 impl Limits {
     /// How long a connection may go on with what it is doing; none while we are at work, for handlers have their own.
-    fn of(&self, phase: Phase) -> Option<Duration> {
+    fn of(&self, phase: Phase, is_closing: bool) -> Option<Duration> {
         match phase {
             Phase::Head => Some(self.head),
             Phase::Working => None,
             Phase::Sending => Some(self.stall),
+            Phase::Idle if is_closing => Some(GOODBYE),
             Phase::Idle => Some(self.idle),
         }
+    }
+
+    /// How often a connection is looked at: what goes on for too long is cut that much later at the most.
+    fn look(&self) -> Duration {
+        (self.head.min(self.stall).min(self.idle) / 10).max(Duration::from_millis(1))
     }
 }
 
@@ -212,16 +219,19 @@ where
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "can't set TCP_NODELAY");
             }
-            let (activity, mut phases) = Activity::begin();
+            let activity = Arc::new(Activity::default());
             let stream = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
-            let service = service_fn(move |request| answer(app.clone(), request, peer, limits.body, Arc::clone(&activity)));
+            let told = Arc::clone(&activity);
+            let service = service_fn(move |request| answer(app.clone(), request, peer, limits.body, Arc::clone(&told)));
             let builder = builder(&limits);
             let mut connection = pin!(builder.serve_connection(stream, service));
-            let mut is_closing = false;
+            let mut looks = tokio::time::interval(limits.look());
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            looks.reset();
+            let (mut is_closing, mut seen, mut still) = (false, activity.seen(), Duration::ZERO);
             loop {
-                let limit =
-                    if is_closing && *phases.borrow() == Phase::Idle { Some(GOODBYE) } else { limits.of(*phases.borrow_and_update()) };
                 tokio::select! {
+                    biased;
                     ended = connection.as_mut() => {
                         if let Err(error) = ended {
                             tracing::debug!(error, "a connection ended early");
@@ -230,18 +240,23 @@ where
                     }
                     () = cut.cancelled() => return,
                     () = draining.cancelled(), if !is_closing => {
-                        is_closing = true;
+                        (is_closing, still) = (true, Duration::ZERO);
                         connection.as_mut().graceful_shutdown();
                     }
-                    // The sender lives in `activity`, so this never fails.
-                    _ = phases.changed() => {}
-                    () = passed(limit) => match *phases.borrow() {
-                        Phase::Idle if !is_closing => {
-                            is_closing = true;
-                            connection.as_mut().graceful_shutdown();
+                    _ = looks.tick() => {
+                        let now = activity.seen();
+                        still = if now == seen { still.saturating_add(looks.period()) } else { Duration::ZERO };
+                        seen = now;
+                        match (limits.of(now.0, is_closing), now.0) {
+                            (Some(limit), _) if still < limit => {}
+                            (None, _) => {}
+                            (Some(_), Phase::Idle) if !is_closing => {
+                                (is_closing, still) = (true, Duration::ZERO);
+                                connection.as_mut().graceful_shutdown();
+                            }
+                            (Some(_), Phase::Idle | Phase::Head | Phase::Working | Phase::Sending) => return,
                         }
-                        Phase::Idle | Phase::Head | Phase::Working | Phase::Sending => return,
-                    },
+                    }
                 }
             }
         }
@@ -273,13 +288,6 @@ where
     let response = app.oneshot(request).await?;
     in_flight.answer_begins();
     Ok(response.map(|body| Body::new(Answering::new(body, in_flight))))
-}
-
-async fn passed(limit: Option<Duration>) {
-    match limit {
-        Some(limit) => tokio::time::sleep(limit).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The client had gone before it was accepted.

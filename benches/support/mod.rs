@@ -2,9 +2,8 @@
 //! kept-alive client.
 #![allow(dead_code, reason = "what one measurement does not need the other does")]
 
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
+pub(crate) mod bare;
+
 use igny8::{
     auth::{
         model::{Holder, Role, TokenType},
@@ -45,45 +44,83 @@ pub(crate) fn option(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-/// One kept-alive connection.
-pub(crate) struct Client(http1::SendRequest<Full<Bytes>>);
+/// One kept-alive connection, without a library: what the generator takes of the two cores, the server lacks.
+pub(crate) struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
 
 impl Client {
     pub(crate) async fn connect(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        Client(sender)
+        Client { stream, buffer: Vec::with_capacity(4_096) }
     }
 
     pub(crate) async fn debit(&mut self, token: &str) {
-        self.post("deduct", token, br#"{"operation":"content_generation","quantity":100}"#).await;
+        self.send("POST /api/v1/billing/credits/deduct/", token, DEBIT, "201").await;
+    }
+
+    /// A debit that may be sent again.
+    pub(crate) async fn debit_once(&mut self, token: &str, key: u64) {
+        let head = format!("POST /api/v1/billing/credits/deduct/ HTTP/1.1\r\nidempotency-key: {key:016x}");
+        self.send_head(&head, token, DEBIT, "201").await;
     }
 
     pub(crate) async fn hold_and_capture(&mut self, token: &str) {
-        let placed = self.post("holds", token, br#"{"operation":"content_generation","quantity":100}"#).await;
-        let placed: serde_json::Value = serde_json::from_slice(&placed).unwrap();
-        self.post(&format!("holds/{}/capture", placed["data"]["hold"]["id"]), token, b"{}").await;
+        let placed = self.send("POST /api/v1/billing/credits/holds/", token, DEBIT, "201").await;
+        let placed: serde_json::Value = serde_json::from_slice(placed).unwrap();
+        let capture = format!("POST /api/v1/billing/credits/holds/{}/capture/", placed["data"]["hold"]["id"]);
+        self.send(&capture, token, b"{}", "201").await;
     }
 
-    pub(crate) async fn get(&mut self, path: &str, token: &str) -> Bytes {
-        self.send(Request::get(path), token, Bytes::new(), 200).await
+    /// The plain transaction that is measured beside.
+    pub(crate) async fn plain(&mut self, token: &str) {
+        self.send("POST /debit", token, DEBIT, "201").await;
     }
 
-    async fn post(&mut self, route: &str, token: &str, body: &'static [u8]) -> Bytes {
-        let request = Request::post(format!("/api/v1/billing/credits/{route}/")).header("content-type", "application/json");
-        self.send(request, token, Bytes::from_static(body), 201).await
+    pub(crate) async fn get(&mut self, path: &str, token: &str) {
+        self.send(&format!("GET {path}"), token, b"", "200").await;
     }
 
-    async fn send(&mut self, request: hyper::http::request::Builder, token: &str, body: Bytes, status: u16) -> Bytes {
-        let request = request.header("host", "localhost").header("authorization", format!("Bearer {token}")).body(Full::new(body)).unwrap();
-        let response = self.0.send_request(request).await.unwrap();
-        let given = response.status().as_u16();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(given, status, "{}", String::from_utf8_lossy(&body));
-        body
+    async fn send(&mut self, line: &str, token: &str, body: &[u8], status: &str) -> &[u8] {
+        self.send_head(&format!("{line} HTTP/1.1"), token, body, status).await
     }
+
+    /// Sends one request, and gives the answer's body once it is there; panics at another status.
+    async fn send_head(&mut self, head: &str, token: &str, body: &[u8], status: &str) -> &[u8] {
+        self.buffer.clear();
+        self.buffer.extend_from_slice(head.as_bytes());
+        self.buffer.extend_from_slice(b"\r\nhost: localhost\r\nauthorization: Bearer ");
+        self.buffer.extend_from_slice(token.as_bytes());
+        if !body.is_empty() {
+            let lines = format!("\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+            self.buffer.extend_from_slice(lines.as_bytes());
+        }
+        self.buffer.extend_from_slice(b"\r\n\r\n");
+        self.buffer.extend_from_slice(body);
+        self.stream.write_all(&self.buffer).await.unwrap();
+        self.buffer.clear();
+        let (begins, ends) = loop {
+            assert!(self.stream.read_buf(&mut self.buffer).await.unwrap() > 0, "the server closed the connection");
+            if let Some(head) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+                let ends = head + 4 + content_length(&self.buffer[..head]);
+                if self.buffer.len() >= ends {
+                    break (head + 4, ends);
+                }
+            }
+        };
+        assert_eq!(&self.buffer[9..12], status.as_bytes(), "{}", String::from_utf8_lossy(&self.buffer));
+        &self.buffer[begins..ends]
+    }
+}
+
+const DEBIT: &[u8] = br#"{"operation":"content_generation","quantity":100}"#;
+
+fn content_length(head: &[u8]) -> usize {
+    let name = b"content-length: ";
+    let at = head.windows(name.len()).position(|found| found.eq_ignore_ascii_case(name)).expect("every answer here has a length");
+    head[at + name.len()..].iter().take_while(|digit| digit.is_ascii_digit()).fold(0, |sum, digit| 10 * sum + usize::from(digit - b'0'))
 }
 
 /// A durable Postgres in a folder that goes with it.

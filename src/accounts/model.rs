@@ -1,7 +1,7 @@
 //! The tenant, as clients see it.
 
 use crate::{
-    credits::model::Pools,
+    credits::model::{Authority, Pools},
     ids::{AccountId, PaymentMethod},
     money::Credits,
     plans::model::Plan,
@@ -43,6 +43,9 @@ pub struct Account {
     /// The pools as the query that authorised the request saw them.
     #[serde(skip)]
     pub pools: Pools,
+    /// What the right to spend from it rested on then.
+    #[serde(skip)]
+    pub authority: Authority,
     /// How it pays.
     pub payment_method: Option<PaymentMethod>,
     /// Times the base limit of each throttle scope: its own factor while it has one, else its plan's.

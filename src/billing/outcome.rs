@@ -10,7 +10,10 @@ use crate::{
         model::{Account, AccountStatus},
     },
     clock::Timestamp,
-    credits::{model::Pools, service::Reset},
+    credits::{
+        model::{Authority, Pools},
+        service::Reset,
+    },
     ids::{PaymentId, PaymentMethod},
     money::Money,
     plans::model::Plan,
@@ -125,7 +128,8 @@ fn account_with(taken: &Taken<'_>, pools: Pools) -> Account {
         credits: pools.total(),
         pools,
         payment_method: None,
-        throttle_factor: 1, // an answer: it lets nobody in
+        authority: Authority::default(), // an answer: it lets nobody in
+        throttle_factor: 1,
         plan: None,
         subscription: None,
     }

@@ -67,6 +67,15 @@ pub struct Pools {
     pub last_seq: i64,
 }
 
+/// What the right to spend from an account rests on, as the database counts it. While both stand, whoever was let in may spend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Authority {
+    /// Counts on when the account changes, its users and their sessions, its sites and their keys.
+    pub account: i64,
+    /// Counts on when a plan or a price changes.
+    pub rules: i64,
+}
+
 /// How many of an operation: 1 to 1,000,000 runs, ideas, words or images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(transparent)]

@@ -188,7 +188,7 @@ async fn deduct(
 ) -> Outcome<Answer> {
     let input = key.and_then(|IdempotencyKey(key)| Ok((key, body?.0)));
     let (payer, (key, body)) = payer.with(input, &state, now).await?;
-    let key = Keyed::bind(key, &payer.actor(), "deduct", &format!("{body:?}"));
+    let key = Keyed::bind(key, &payer.actor(), "deduct", format_args!("{body:?}"));
     let spend = Spend {
         operation: body.operation,
         quantity: body.quantity,
@@ -203,11 +203,11 @@ async fn deduct(
 /// Does the work, first on trust where the payer was known before, and once more when he had to be proven. Answers 201; a
 /// replay says so.
 pub async fn spend_by(state: &AppState, payer: Payer, key: Option<Keyed>, work: Work, now: Timestamp) -> Outcome<Answer> {
-    let wanted = Wanted { account: payer.account(), work, key, guess: payer.guess(), witness: payer.witness(), now };
+    let wanted = Wanted { account: payer.account(), work, key, guess: payer.guess(), warrant: payer.warrant(), now };
     let spent = match state.combiner.spend(wanted.clone()).await {
         Err(CreditError::Unproven) => {
             let payer = payer.prove(state, now).await?;
-            state.combiner.spend(Wanted { guess: payer.guess(), witness: payer.witness(), ..wanted }).await?
+            state.combiner.spend(Wanted { guess: payer.guess(), warrant: payer.warrant(), ..wanted }).await?
         }
         done => done?,
     };

@@ -59,6 +59,8 @@ pub struct Person {
     pub home: Option<AccountId>,
     /// A developer without a second factor. Where configuration asks for one, he may do no more than set it up.
     pub must_enroll: bool,
+    /// Until when, by time alone, nothing of all this can change.
+    pub steady_until: Timestamp,
 }
 
 impl Person {
@@ -108,6 +110,8 @@ pub struct SiteCaller {
     pub scopes: Vec<KeyScope>,
     /// The address that the plugin says it runs at, where that is not the site's: it may only read.
     pub other_home: Option<OtherHome>,
+    /// Until when, by time alone, nothing of all this can change.
+    pub steady_until: Timestamp,
     /// The site's account as it stands now.
     pub account: Account,
 }

@@ -51,6 +51,18 @@ pub fn admit(account: Option<&Account>) -> Result<&Account, Refusal> {
     }
 }
 
+/// Until when what was found at `now` stands, if nobody changes anything: the first of these instants that is still to come, the
+/// end of the period and that of its grace among them.
+pub fn steady_until(
+    ends: impl IntoIterator<Item = Option<Timestamp>>,
+    period_end: Option<Timestamp>,
+    grace: TimeDelta,
+    now: Timestamp,
+) -> Timestamp {
+    let period = [period_end, period_end.and_then(|end| end.checked_add_signed(grace))];
+    ends.into_iter().chain(period).flatten().filter(|end| now < *end).min().unwrap_or(Timestamp::MAX_UTC)
+}
+
 /// Whether a text can be a key at all, so that a mistyped or made-up one costs no query: ours prove their own spelling,
 /// the old system's have other forms.
 pub fn may_be_a_key(text: &str) -> bool {
@@ -100,7 +112,7 @@ pub fn use_is_to_be_noted(last_used_at: Option<Timestamp>, now: Timestamp) -> bo
 mod tests {
     use super::*;
     use crate::{
-        credits::model::Pools,
+        credits::model::{Authority, Pools},
         ids::{AccountId, PlanId, SiteId, SiteKeyId},
         money::{Credits, Money},
         period::BillingCycle,
@@ -135,6 +147,7 @@ mod tests {
             status,
             credits: Credits::ZERO,
             pools: Pools::EMPTY,
+            authority: Authority::default(),
             payment_method: None,
             throttle_factor: 1,
             plan,
@@ -153,6 +166,7 @@ mod tests {
             site_is_frozen: false,
             scopes: vec![KeyScope::Read],
             other_home: None,
+            steady_until: Timestamp::MAX_UTC,
             account: account(AccountStatus::Active, Some(plan(true))),
         };
         KeyRecord {
@@ -196,6 +210,19 @@ mod tests {
         }
 
         assert_eq!(admit(None), Err(Refusal::NoAccount));
+    }
+
+    #[test]
+    fn what_was_found_stands_until_the_first_instant_that_can_change_it() {
+        let (now, micro, grace) = (Timestamp::UNIX_EPOCH, TimeDelta::microseconds(1), TimeDelta::days(3));
+        let until = |ends: [Option<Timestamp>; 2], period_end| steady_until(ends, period_end, grace, now);
+
+        assert_eq!(until([None, None], None), Timestamp::MAX_UTC);
+        assert_eq!(until([Some(now + micro * 2), Some(now + micro)], Some(now + micro * 3)), now + micro);
+        assert_eq!(until([Some(now), Some(now - micro)], None), Timestamp::MAX_UTC, "what is over changes nothing any more");
+        assert_eq!(until([None, None], Some(now + micro)), now + micro);
+        assert_eq!(until([None, None], Some(now)), now + grace, "then its grace is what ends next");
+        assert_eq!(until([None, None], Some(now - grace)), Timestamp::MAX_UTC);
     }
 
     #[test]

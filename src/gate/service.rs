@@ -74,16 +74,31 @@ pub async fn site_of_key(pool: &PgPool, (key, home): (&str, &HomeUrl), grace: Ti
     if !rules::may_be_a_key(key) {
         return Err(KeyRefused::Unknown);
     }
+    site_of_key_hash(pool, (&secrets::sha256(key), home), grace, now).await
+}
+
+/// The same for a key of which only the hash is at hand.
+pub async fn site_of_key_hash(
+    pool: &PgPool,
+    (key_sha256, home): (&[u8; 32], &HomeUrl),
+    grace: TimeDelta,
+    now: Timestamp,
+) -> Result<SiteCaller, KeyRefused> {
     let place = home.place();
-    let hash = (&secrets::sha256(key), place.as_deref());
+    let hash = (key_sha256, place.as_deref());
     let mut found = store::find_site_of_key_hash(pool, hash, grace, now).await?.ok_or(KeyRefused::Unknown)?;
     match rules::worth(&found, now) {
         KeyWorth::Unknown => Err(KeyRefused::Unknown),
         KeyWorth::Revoked => Err(KeyRefused::Revoked),
         KeyWorth::Valid => {
-            if rules::use_is_to_be_noted(found.last_used_at, now) {
+            let noted_at = if rules::use_is_to_be_noted(found.last_used_at, now) {
                 note_use(pool.clone(), found.caller.clone(), now);
-            }
+                now
+            } else {
+                found.last_used_at.unwrap_or(now)
+            };
+            // Then its use is to be noted again, which takes a look at the database.
+            found.caller.steady_until = found.caller.steady_until.min(noted_at + rules::KEY_USE_NOTED_EVERY);
             found.caller.other_home = sites::clones::rules::other_home(found.caller.site_url.as_deref(), home);
             if let (Some(other), Some(place), false) = (&found.caller.other_home, &place, found.clone_is_known) {
                 let (account, site) = (found.caller.account.id, found.caller.site);

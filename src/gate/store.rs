@@ -1,6 +1,9 @@
 //! The one joined query that authorises a request. Only the gate may join across rooms.
 
-use super::model::{KeyRecord, Person, SiteCaller, Ticket, User};
+use super::{
+    model::{KeyRecord, Person, SiteCaller, Ticket, User},
+    rules,
+};
 use crate::{
     accounts::{
         model::{Account, AccountStatus},
@@ -8,7 +11,7 @@ use crate::{
     },
     auth::model::Role,
     clock::Timestamp,
-    credits::model::Pools,
+    credits::model::{Authority, Pools},
     db::StoreError,
     ids::{AccountId, PaymentMethod, PlanId, SiteId, SiteKeyId, SubscriptionId, UserId},
     money::{Credits, Money},
@@ -33,6 +36,8 @@ struct AccountColumns {
     pool_extra: Option<i64>,
     pool_held: Option<i64>,
     pool_seq: Option<i64>,
+    authority: Option<i64>,
+    rules_version: i64,
     plan_number: Option<PlanId>,
     plan_id: Option<PlanId>,
     plan_slug: Option<String>,
@@ -112,6 +117,7 @@ impl AccountColumns {
             status: stands.account,
             credits: pools.total(),
             pools,
+            authority: Authority { account: self.authority.unwrap_or(0), rules: self.rules_version },
             payment_method: self.account_payment_method,
             throttle_factor: self.throttle_factor.unwrap_or(1),
             plan,
@@ -134,6 +140,8 @@ macro_rules! account_columns {
             pool_extra: $row.pool_extra,
             pool_held: $row.pool_held,
             pool_seq: $row.pool_seq,
+            authority: $row.authority,
+            rules_version: $row.rules_version,
             plan_number: $row.plan_number,
             plan_id: $row.plan_id,
             plan_slug: $row.plan_slug,
@@ -175,7 +183,8 @@ pub async fn find_person(
                u.role = 'developer' and not exists (select from second_factors f where f.user_id = u.user_id and f.activated_at is not null) as "must_enroll!",
                a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
-               b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?",
+               b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?", b.authority as "authority?",
+               (select version from spending_rules where only_row) as "rules_version!",
                case when b.next_expiry_at <= $3 then credit_extra_at(b.account_id, b.extra_credits, $3) else b.extra_credits end as "pool_extra?",
                case when b.next_hold_expiry_at <= $3 then credit_held_at(b.account_id, $3) else b.held end as "pool_held?",
                coalesce(p.version_of, p.plan_id) as "plan_number?: PlanId", p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
@@ -186,7 +195,8 @@ pub async fn find_person(
                s.subscription_id as "subscription_id?: SubscriptionId", s.status as "subscription_status?: SubscriptionStatus",
                s.payment_method as "subscription_payment_method?: PaymentMethod", s.external_payment_id as "subscription_external_payment_id?",
                s.current_period_start as "subscription_start?", s.current_period_end as "subscription_end?",
-               s.cancel_at_period_end as "subscription_cancels?"
+               s.cancel_at_period_end as "subscription_cancels?", s.next_plan_at as "next_plan_at?", sessions.expires_at as session_expires_at,
+               a.throttle_factor_until as "throttle_factor_until?"
         from sessions
         join users u on u.user_id = sessions.user_id
         left join accounts a on a.account_id = case when u.role = 'developer' then coalesce($4, u.account_id) else u.account_id end
@@ -206,6 +216,8 @@ pub async fn find_person(
     .await?;
     Ok(row.map(|row| {
         let is_system_account = row.is_system.unwrap_or(false);
+        let ends = [Some(row.session_expires_at), row.next_plan_at, row.throttle_factor_until];
+        let steady_until = rules::steady_until(ends, row.subscription_end, grace, now);
         let account = account_columns!(row).account(grace, now);
         Person {
             session,
@@ -223,6 +235,7 @@ pub async fn find_person(
             is_system_account,
             home: row.home,
             must_enroll: row.must_enroll,
+            steady_until,
         }
     }))
 }
@@ -244,7 +257,8 @@ pub async fn find_site_of_key_hash(
                (select count(*) from sites older where older.account_id = sites.account_id and older.deleted_at is null and older.site_id < sites.site_id) as "older_sites!", a.deleted_at is not null as "account_is_deleted!",
                a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
-               b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?",
+               b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?", b.authority as "authority?",
+               (select version from spending_rules where only_row) as "rules_version!",
                case when b.next_expiry_at <= $2 then credit_extra_at(b.account_id, b.extra_credits, $2) else b.extra_credits end as "pool_extra?",
                case when b.next_hold_expiry_at <= $2 then credit_held_at(b.account_id, $2) else b.held end as "pool_held?",
                coalesce(p.version_of, p.plan_id) as "plan_number?: PlanId", p.plan_id as "plan_id?: PlanId", p.slug as "plan_slug?", p.name as "plan_name?", p.price as "plan_price?",
@@ -255,7 +269,7 @@ pub async fn find_site_of_key_hash(
                s.subscription_id as "subscription_id?: SubscriptionId", s.status as "subscription_status?: SubscriptionStatus",
                s.payment_method as "subscription_payment_method?: PaymentMethod", s.external_payment_id as "subscription_external_payment_id?",
                s.current_period_start as "subscription_start?", s.current_period_end as "subscription_end?",
-               s.cancel_at_period_end as "subscription_cancels?"
+               s.cancel_at_period_end as "subscription_cancels?", s.next_plan_at as "next_plan_at?", a.throttle_factor_until as "throttle_factor_until?"
         from site_keys k
         join sites on sites.account_id = k.account_id and sites.site_id = k.site_id
         join accounts a on a.account_id = k.account_id
@@ -271,6 +285,8 @@ pub async fn find_site_of_key_hash(
     .fetch_optional(pool)
     .await?;
     Ok(row.and_then(|row| {
+        let steady_until =
+            rules::steady_until([row.expires_at, row.next_plan_at, row.throttle_factor_until], row.subscription_end, grace, now);
         let account = account_columns!(row).account(grace, now)?;
         let site_is_frozen = sites::rules::is_frozen(account.plan.as_ref().map(|plan| plan.max_sites), row.older_sites);
         Some(KeyRecord {
@@ -284,6 +300,7 @@ pub async fn find_site_of_key_hash(
                 site_is_frozen,
                 scopes: row.scopes,
                 other_home: None,
+                steady_until,
                 account,
             },
             revoked_at: row.revoked_at,

@@ -1,6 +1,7 @@
 //! A key with what it stands for.
 
 use serde_json::Value;
+use std::fmt::Display;
 
 /// A client's key, bound to the input it came with.
 #[derive(Clone, Debug)]
@@ -12,10 +13,13 @@ pub struct Keyed {
 }
 
 impl Keyed {
-    /// Binds a key to caller, route and input. No key, nothing bound.
-    pub fn bind(key: Option<String>, caller: &str, route: &str, input: &str) -> Option<Self> {
-        let input_hash = crate::secrets::hash_parts(&[caller.as_bytes(), route.as_bytes(), input.as_bytes()]);
-        key.map(|key| Keyed { key, input_hash })
+    /// Binds a key to caller, route and input, which is written out only then. No key, nothing bound.
+    pub fn bind(key: Option<String>, caller: &str, route: &str, input: impl Display) -> Option<Self> {
+        let bound = |key| {
+            let input_hash = crate::secrets::hash_parts(&[caller.as_bytes(), route.as_bytes(), input.to_string().as_bytes()]);
+            Keyed { key, input_hash }
+        };
+        key.map(bound)
     }
 }
 

@@ -1,11 +1,11 @@
-//! What a connection is doing. Its stream and its requests tell it, and whoever watches its deadlines reads it.
+//! What a connection is doing. Its stream and its requests tell it, and whoever watches its deadlines looks now and then:
+//! nobody is woken by a request, and none reads a clock.
 
 use axum::http::Version;
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
-use tokio::sync::watch;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,43 +20,67 @@ pub(super) enum Phase {
     Idle,
 }
 
+impl Phase {
+    const ALL: [Phase; 4] = [Phase::Head, Phase::Working, Phase::Sending, Phase::Idle];
+
+    fn number(self) -> u8 {
+        match self {
+            Phase::Head => 0,
+            Phase::Working => 1,
+            Phase::Sending => 2,
+            Phase::Idle => 3,
+        }
+    }
+}
+
 /// The activity of one connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Activity {
-    phase: watch::Sender<Phase>,
+    /// A phase's number.
+    phase: AtomicU8,
+    /// Counts on whenever a phase begins or goes on: while it stands still, nothing happens.
+    steps: AtomicU64,
     in_flight: AtomicUsize,
     /// Frames of HTTP/2 come at any time and don't mean that a request begins.
     has_frames: AtomicBool,
 }
 
 impl Activity {
-    /// A new connection, and what tells each change.
-    pub(super) fn begin() -> (Arc<Self>, watch::Receiver<Phase>) {
-        let (phase, changes) = watch::channel(Phase::Head);
-        (Arc::new(Activity { phase, in_flight: AtomicUsize::new(0), has_frames: AtomicBool::new(false) }), changes)
+    /// The phase, and how often something has happened so far.
+    pub(super) fn seen(&self) -> (Phase, u64) {
+        let number = self.phase.load(Relaxed);
+        let phase = Phase::ALL.into_iter().find(|phase| phase.number() == number).unwrap_or(Phase::Head);
+        (phase, self.steps.load(Relaxed))
     }
 
     /// Bytes came in: after a pause they are the beginning of a request.
     pub(super) fn bytes_received(&self) {
-        if !self.has_frames.load(Ordering::Relaxed) {
-            self.phase.send_if_modified(|phase| {
-                std::mem::replace(phase, if *phase == Phase::Idle { Phase::Head } else { *phase }) == Phase::Idle
-            });
+        if !self.has_frames.load(Relaxed)
+            && self.phase.compare_exchange(Phase::Idle.number(), Phase::Head.number(), Relaxed, Relaxed).is_ok()
+        {
+            self.steps.fetch_add(1, Relaxed);
         }
     }
 
     /// Bytes went out: the client takes its answer.
     pub(super) fn bytes_sent(&self) {
-        // Told although nothing changed: the limit counts from the last progress.
-        self.phase.send_if_modified(|phase| *phase == Phase::Sending);
+        // A step although the phase is the same: the limit counts from the last progress.
+        if self.phase.load(Relaxed) == Phase::Sending.number() {
+            self.steps.fetch_add(1, Relaxed);
+        }
     }
 
     /// A request's headers are complete.
     pub(super) fn request_begins(self: &Arc<Self>, version: Version) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.has_frames.store(version == Version::HTTP_2, Ordering::Relaxed);
-        self.phase.send_replace(Phase::Working);
+        self.in_flight.fetch_add(1, Relaxed);
+        self.has_frames.store(version == Version::HTTP_2, Relaxed);
+        self.enter(Phase::Working);
         InFlight(Arc::clone(self))
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase.number(), Relaxed);
+        self.steps.fetch_add(1, Relaxed);
     }
 }
 
@@ -67,14 +91,14 @@ pub(super) struct InFlight(Arc<Activity>);
 impl InFlight {
     /// The handler is done.
     pub(super) fn answer_begins(&self) {
-        self.0.phase.send_replace(Phase::Sending);
+        self.0.enter(Phase::Sending);
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.phase.send_replace(Phase::Idle);
+        if self.0.in_flight.fetch_sub(1, Relaxed) == 1 {
+            self.0.enter(Phase::Idle);
         }
     }
 }

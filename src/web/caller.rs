@@ -105,7 +105,7 @@ pub struct Member {
     pub person: Person,
 }
 
-pub(super) fn member(caller: &Caller, needed: Role) -> Result<Member, Problem> {
+fn member(caller: &Caller, needed: Role) -> Result<Member, Problem> {
     let person = caller.person()?;
     let account = caller.account()?.clone();
     if !person.user.role.includes(needed) {
@@ -190,19 +190,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Spender {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, state).await?;
-        let reach = match &*caller.0 {
-            Principal::Site(site) => {
-                check_scope(site, KeyScope::Credits)?;
-                Reach::Own
-            }
-            Principal::Person(_) => {
-                member(&caller, Role::Editor)?;
-                Reach::Account
-            }
-        };
-        Ok(Spender { account: caller.account()?.clone(), actor: caller.actor(), reach })
+        spender(&Caller::from_request_parts(parts, state).await?)
     }
+}
+
+pub(super) fn spender(caller: &Caller) -> Result<Spender, Problem> {
+    let reach = match &*caller.0 {
+        Principal::Site(site) => {
+            check_scope(site, KeyScope::Credits)?;
+            Reach::Own
+        }
+        Principal::Person(_) => {
+            member(caller, Role::Editor)?;
+            Reach::Account
+        }
+    };
+    Ok(Spender { account: caller.account()?.clone(), actor: caller.actor(), reach })
 }
 
 /// Who administers billing: a developer, or admin or owner of a system account. Never a tenant's own admin or owner.

@@ -14,6 +14,7 @@ use crate::{
         model::{Person, Principal, Ticket},
     },
     ids::AccountId,
+    secrets,
     sites::model::HomeUrl,
     state::AppState,
 };
@@ -45,7 +46,7 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
         }
         Credential::SiteKey(_) if request.headers.contains_key(NAMED_ACCOUNT) => Err(not_staff()),
         Credential::SiteKey(key) => {
-            let home = home_url(request);
+            let home = home_url(&request.headers, &request.uri);
             let site = gate::service::site_of_key(&state.pool, (key, home.as_ref().unwrap_or(&HomeUrl(None))), grace, now).await?;
             // Nobody is told what is wrong with a request that he may not send.
             home.map(|_| Principal::Site(Box::new(site)))
@@ -69,13 +70,24 @@ pub(super) async fn prove(state: &AppState, ticket: Ticket, home: Option<Account
     Ok(person)
 }
 
-/// A session that was let in before, by its token alone; nobody when anything about the request is out of the ordinary.
-pub(super) fn recognise(state: &AppState, headers: &HeaderMap, now: Timestamp) -> Option<Acquaintance> {
+/// Somebody who was let in before, by his token or key alone; nobody when anything about the request is out of the ordinary.
+pub(super) fn recognise(state: &AppState, (headers, uri): (&HeaderMap, &Uri), now: Timestamp) -> Option<Acquaintance> {
     match credential(headers) {
-        Ok(Credential::Token(token)) if !headers.contains_key(NAMED_ACCOUNT) => {
+        Ok(_) if headers.contains_key(NAMED_ACCOUNT) => None,
+        Ok(Credential::Token(token)) => {
             let claims = state.authenticator.read_access(token, now).ok()?;
-            state.acquaintances.find(claims.sid, claims.user_id, claims.account_id)
+            let ticket = Ticket { session: claims.sid, user: claims.user_id, named: None };
+            state.acquaintances.find(ticket, claims.account_id, now)
         }
+        Ok(Credential::SiteKey(key)) => state.acquaintances.find_site(secrets::sha256(key), &home_url(headers, uri).ok()?, now),
+        Ok(Credential::Cookie | Credential::None) | Err(_) => None,
+    }
+}
+
+/// The hash of the key that a site calls by, and the address that its plugin told.
+pub(super) fn key_and_home(request: &Parts) -> Option<([u8; 32], HomeUrl)> {
+    match credential(&request.headers) {
+        Ok(Credential::SiteKey(key)) => Some((secrets::sha256(key), home_url(&request.headers, &request.uri).ok()?)),
         Ok(_) | Err(_) => None,
     }
 }
@@ -94,12 +106,12 @@ pub(super) fn not_enrolled() -> Problem {
 }
 
 /// The address that a plugin says it runs at; none where it says nothing.
-fn home_url(request: &Parts) -> Outcome<HomeUrl> {
+fn home_url(headers: &HeaderMap, uri: &Uri) -> Outcome<HomeUrl> {
     let in_query =
         |uri: &Uri| form_urlencoded::parse(uri.query()?.as_bytes()).find(|(name, _)| name == "home_url").map(|(_, text)| text.into_owned());
-    let text = match request.headers.get(HOME_URL) {
+    let text = match headers.get(HOME_URL) {
         Some(value) => std::str::from_utf8(value.as_bytes()).ok().map(HomeUrl::parse),
-        None => Some(in_query(&request.uri).map_or(Ok(HomeUrl(None)), |text| HomeUrl::parse(&text))),
+        None => Some(in_query(uri).map_or(Ok(HomeUrl(None)), |text| HomeUrl::parse(&text))),
     };
     text.and_then(Result::ok)
         .ok_or_else(|| Problem::invalid_field("home_url", "Give the site's home address, such as https://garden.example.com."))

@@ -1,21 +1,25 @@
-//! Who pays for a spend: somebody whom the gate let in, or a session that is taken on trust until the ledger's statement
-//! has asked for it.
+//! Who pays for a spend: somebody whom the gate let in, or somebody who is taken on trust until the ledger's statement has
+//! compared what that rests on.
 
 use super::{
-    caller::{Caller, Spender, member},
-    identity::prove,
+    caller::{Caller, Spender, spender},
+    identity::{key_and_home, prove},
     problem::{Outcome, Problem},
 };
 use crate::{
-    auth::model::Role,
     clock::Timestamp,
-    credits::{batch::rules::Witness, holds::model::Reach, model::Pools},
+    credits::{
+        batch::rules::{Asked, Warrant},
+        holds::model::Reach,
+        model::Pools,
+    },
     gate::{
         self,
-        acquaintances::Acquaintance,
-        model::{Intent, Principal},
+        acquaintances::{Acquaintance, Who},
+        model::{Intent, Principal, Ticket},
     },
     ids::AccountId,
+    period::days,
     state::AppState,
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
@@ -26,8 +30,8 @@ use std::sync::Arc;
 pub enum Payer {
     /// He passed the gate.
     Known(Box<Spender>),
-    /// His session passed it before. He must not be told or given anything before [`Payer::prove`], or a statement that
-    /// asked for his witness, has said that he still may.
+    /// He passed it before. He must not be told or given anything before [`Payer::prove`], or a statement that compared his
+    /// authority, has said that he still may.
     OnTrust(Acquaintance),
 }
 
@@ -35,12 +39,18 @@ impl FromRequestParts<AppState> for Payer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        if let Some(known) = parts.extensions.get::<Acquaintance>() {
-            return Ok(Payer::OnTrust(*known));
+        if let Some(known) = parts.extensions.remove::<Acquaintance>() {
+            return Ok(Payer::OnTrust(known));
         }
         let spender = Spender::from_request_parts(parts, state).await?;
-        if let Some(Principal::Person(person)) = parts.extensions.get::<Arc<Principal>>().map(|principal| &**principal) {
-            state.acquaintances.remember(person);
+        match parts.extensions.get::<Arc<Principal>>().map(|principal| &**principal) {
+            Some(Principal::Person(person)) => state.acquaintances.remember(person),
+            Some(Principal::Site(site)) => {
+                if let Some((key_sha256, home)) = key_and_home(parts) {
+                    state.acquaintances.remember_site(site, key_sha256, home);
+                }
+            }
+            None => {}
         }
         Ok(Payer::Known(Box::new(spender)))
     }
@@ -59,15 +69,17 @@ impl Payer {
     pub fn actor(&self) -> String {
         match self {
             Payer::Known(spender) => spender.actor.clone(),
-            Payer::OnTrust(known) => format!("user:{}", known.user),
+            Payer::OnTrust(Acquaintance { who: Who::Person { user, .. }, .. }) => format!("user:{user}"),
+            Payer::OnTrust(Acquaintance { who: Who::Site { site, .. }, .. }) => format!("site:{site}"),
         }
     }
 
-    /// Which holds he may settle. Only persons are taken on trust.
+    /// Which holds he may settle.
     pub fn reach(&self) -> Reach {
         match self {
             Payer::Known(spender) => spender.reach,
-            Payer::OnTrust(_) => Reach::Account,
+            Payer::OnTrust(Acquaintance { who: Who::Person { .. }, .. }) => Reach::Account,
+            Payer::OnTrust(Acquaintance { who: Who::Site { .. }, .. }) => Reach::Own,
         }
     }
 
@@ -79,25 +91,38 @@ impl Payer {
         }
     }
 
-    /// Whom the spend's statement has to ask for.
-    pub fn witness(&self) -> Option<Witness> {
+    /// What his right to spend rests on.
+    pub fn warrant(&self) -> Warrant {
         match self {
-            Payer::Known(_) => None,
-            Payer::OnTrust(known) => Some(Witness { session: known.session, user: known.user, throttle_factor: known.throttle_factor }),
+            Payer::Known(spender) => Warrant { authority: spender.account.authority, asked: Asked::Now },
+            Payer::OnTrust(known) => Warrant { authority: known.authority, asked: Asked::Before },
         }
     }
 
     /// Asks the gate after all: everything that a request without an acquaintance is asked, but for the limit, which it
-    /// has counted against already.
+    /// has counted against already. Who is let in is remembered anew.
     pub async fn prove(self, state: &AppState, now: Timestamp) -> Outcome<Payer> {
         let Payer::OnTrust(known) = self else { return Ok(self) };
-        state.acquaintances.forget(known.session);
-        let person = prove(state, known.ticket(), Some(known.account), now).await?;
-        state.acquaintances.remember(&person);
-        let caller = Caller(Arc::new(Principal::Person(Box::new(person))));
+        state.acquaintances.forget(&known.who);
+        let principal = match &known.who {
+            Who::Person { session, user } => {
+                let ticket = Ticket { session: *session, user: *user, named: None };
+                Principal::Person(Box::new(prove(state, ticket, Some(known.account), now).await?))
+            }
+            Who::Site { key_sha256, home, .. } => {
+                let grace = days(state.config.grace_days);
+                Principal::Site(Box::new(gate::service::site_of_key_hash(&state.pool, (key_sha256, home), grace, now).await?))
+            }
+        };
+        let caller = Caller(Arc::new(principal));
         gate::service::admit(&caller.0, Intent::Write)?;
-        let account = member(&caller, Role::Editor)?.account;
-        Ok(Payer::Known(Box::new(Spender { account, actor: caller.actor(), reach: Reach::Account })))
+        let spender = spender(&caller)?;
+        match (&*caller.0, known.who) {
+            (Principal::Person(person), _) => state.acquaintances.remember(person),
+            (Principal::Site(site), Who::Site { key_sha256, home, .. }) => state.acquaintances.remember_site(site, key_sha256, home),
+            (Principal::Site(_), Who::Person { .. }) => {}
+        }
+        Ok(Payer::Known(Box::new(spender)))
     }
 
     /// He and what he sends. Nobody is told what is wrong with a request that he may not send.

@@ -157,7 +157,7 @@ async fn pass_tenant(State((state, limit)): State<(AppState, Limit)>, request: R
 
 async fn pass_till(State((state, limit)): State<(AppState, Limit)>, mut request: Request, next: Next) -> Response {
     note_route(&request);
-    let Some(known) = recognise(&state, request.headers(), request_time(request.extensions())) else {
+    let Some(known) = recognise(&state, (request.headers(), request.uri()), request_time(request.extensions())) else {
         return pass_tenant(State((state, limit)), request, next).await;
     };
     note_account(request.extensions(), known.account);

@@ -499,7 +499,7 @@ async fn a_lost_connection_settles_no_hold_twice() {
         for _ in 0..5_000 {
             let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                        where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'
-                         and (query ilike 'commit%' or query like '%credit_holds%' or query like '%with ' || 'wanted as%')";
+                         and (query ilike 'commit%' or query like '%credit_holds%' or query like '%with ' || 'entry as%')";
             cut_off += sqlx::query_scalar::<_, i64>(cut).fetch_one(app.pool()).await.unwrap();
             if cut_off >= 10 {
                 break;

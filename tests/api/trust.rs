@@ -27,6 +27,14 @@ async fn spend(app: &TestApp, session: &Session) -> crate::support::Reply {
     app.post(DEDUCT).bearer(&session.access).json(json!({ "operation": "clustering", "quantity": 1 })).send().await
 }
 
+/// A site of hers, and the key by which it calls.
+async fn key_of_a_site(app: &TestApp, ana: &Session) -> String {
+    let site = json!({ "name": "Blog", "url": "https://blog.example.com" });
+    let id = app.post("/api/v1/auth/sites/").bearer(&ana.access).json(site).send().await.expect(201).data()["id"].clone();
+    let key = app.post(&format!("/api/v1/auth/sites/{id}/api-key/")).bearer(&ana.access).json(json!({})).send().await.expect(201);
+    key.data()["key"].as_str().expect("a key").to_owned()
+}
+
 /// Somebody whom this process has let in before: his spends are taken on trust from now on.
 async fn known(app: &TestApp) -> Session {
     let session = app.register("ana@example.com").await;
@@ -64,6 +72,79 @@ async fn whatever_changed_since_stops_the_next_spend_as_the_gate_would_have() {
         assert_eq!(refused.body["error"], by_the_gate.body["error"], "{change}");
         assert_eq!(app.count(ENTRIES).await, 1, "{change}");
     }
+}
+
+/// Each of these takes something from somebody, or might: the database counts the authority of ana's account on.
+const RENEWING: &[&str] = &[
+    "update accounts set status = 'active'",
+    "update accounts set deleted_at = created_at, restore_until = created_at",
+    "update accounts set plan_id = (select plan_id from plans where slug = 'free')",
+    "update accounts set is_system = true",
+    "update accounts set throttle_factor = 7",
+    "update accounts set throttle_factor = 7, throttle_factor_until = created_at + interval '1 day'",
+    "update users set role = 'admin'",
+    "update users set is_active = false",
+    "update users set deleted_at = created_at, restore_until = created_at",
+    "insert into users (account_id, email, username, role, password_hash, created_at, updated_at) \
+     select account_id, 'ben@example.com', 'ben', 'editor', '!', created_at, created_at from accounts",
+    "update sessions set revoked_at = created_at, revoked_reason = 'logout'",
+    "update sessions set expires_at = expires_at - interval '1 microsecond'",
+    "delete from sessions",
+    "update subscriptions set status = 'canceled'",
+    "update subscriptions set cancel_at_period_end = true",
+    "update subscriptions set current_period_end = current_period_end + interval '1 second'",
+    "update subscriptions set next_plan_id = plan_id, next_plan_at = current_period_end",
+    "update sites set is_active = false",
+    "update sites set url = 'https://elsewhere.example.com'",
+    "update sites set deleted_at = created_at, restore_until = created_at",
+    "insert into sites (account_id, name, slug, created_at, updated_at) select account_id, 'B', 'b', created_at, created_at from accounts",
+    "update site_keys set revoked_at = created_at",
+    "update site_keys set expires_at = created_at",
+    "update site_keys set scopes = '{read}'",
+    "delete from site_keys",
+];
+
+/// Each of these concerns what every account's spends rest on.
+const RENEWING_RULES: &[&str] = &[
+    "update plans set is_active = false where slug = 'free'",
+    "update plans set throttle_factor = 2 where slug = 'free'",
+    "update credit_costs set cost = cost + 1 where operation = 'clustering'",
+];
+
+/// What happens all the time and takes nothing from anybody.
+const QUIET: &[&str] = &[
+    "update accounts set name = 'Another', updated_at = updated_at + interval '1 second'",
+    "update users set username = 'another'",
+    "update sessions set expires_at = expires_at + interval '1 day', generation = generation + 1",
+    "update site_keys set last_used_at = created_at",
+    "update accounts set status = status",
+];
+
+#[tokio::test]
+async fn whoever_changes_what_a_right_to_spend_rests_on_changes_its_version_by_whichever_way() {
+    let app = TestApp::start().await;
+    let ana = known(&app).await;
+    key_of_a_site(&app, &ana).await;
+    let authority = || app.count("select authority from credit_balances");
+    let rules = || app.count("select version from spending_rules");
+
+    for (changes, (counts_account, counts_rules)) in [(RENEWING, (true, false)), (RENEWING_RULES, (false, true)), (QUIET, (false, false))] {
+        for change in changes {
+            let mut tx = app.pool().begin().await.expect("a transaction");
+            let before = (versions(&mut tx).await, authority().await, rules().await);
+            sqlx::query(sqlx::AssertSqlSafe(*change)).execute(&mut *tx).await.unwrap_or_else(|error| panic!("{change}: {error}"));
+            let after = versions(&mut tx).await;
+            tx.rollback().await.expect("rolled back");
+
+            assert_eq!(before.0, (before.1, before.2));
+            assert_eq!((after.0 > before.1, after.1 > before.2), (counts_account, counts_rules), "{change}");
+        }
+    }
+}
+
+async fn versions(connection: &mut sqlx::PgConnection) -> (i64, i64) {
+    let both = "select authority, (select version from spending_rules) from credit_balances";
+    sqlx::query_as(both).fetch_one(connection).await.expect("one account")
 }
 
 #[tokio::test]

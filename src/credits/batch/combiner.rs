@@ -2,13 +2,13 @@
 
 use super::{
     decided::{Decided, transaction},
-    rules::{Book, Decision, Wanted, Work, decide},
+    rules::{Book, Decision, Ground, Wanted, Work, decide},
     seen::Seen,
     store::{self, Columns},
 };
 use crate::{
     credits::{
-        model::{Pools, Transaction},
+        model::{Authority, Pools, Transaction},
         pricing::{self, model::Prices},
         service::{CreditError, Spent},
     },
@@ -19,7 +19,7 @@ use crate::{
 use chrono::TimeDelta;
 use sqlx::{PgConnection, postgres::PgConnectOptions};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::Arc,
     time::Instant,
 };
@@ -144,28 +144,28 @@ impl Shard {
         outcomes
     }
 
-    /// One statement from what the requests' authorisations saw. Accounts that were not as guessed stay open, and those of which
-    /// a hold is wanted: within an account all is done in the order of arrival.
+    /// One statement from what the requests' authorisations saw. Accounts that were not as guessed stay open, and those that can't be
+    /// done so: within an account all is done in the order of arrival.
     async fn fast(&mut self, batch: &[&Wanted], outcomes: &mut [Outcome]) -> Result<(), StoreError> {
         let Some(now) = batch.iter().map(|wanted| wanted.now).max() else { return Ok(()) };
-        let grace = self.settings.grace;
         let prices = self.prices().await?.clone();
-        let holding = batch.iter().filter(|wanted| wanted.is_hold()).map(|wanted| wanted.account).collect::<HashSet<_>>();
+        let authorities = authorities(batch, prices.version);
         let mut book = Book::default();
-        for wanted in batch.iter().filter(|wanted| !holding.contains(&wanted.account)) {
+        for wanted in batch.iter().filter(|wanted| authorities.contains_key(&wanted.account)) {
             let known = [wanted.guess, self.recent.get(&wanted.account).copied(), book.pools.get(&wanted.account).copied()];
             if let Some(newest) = known.into_iter().flatten().max_by_key(|pools| pools.last_seq) {
                 book.pools.insert(wanted.account, newest);
             }
         }
-        let before = book.pools.clone();
+        let ground = |(account, pools): (&AccountId, &Pools)| Some((*account, Ground { pools: *pools, authority: *authorities.get(account)? }));
+        let grounds = book.pools.iter().filter_map(ground).collect::<HashMap<_, _>>();
         let decisions = decide(batch, &prices, &mut book);
-        let columns = Columns::of(batch, &decisions, &prices, &before);
+        let columns = Columns::of(batch, &decisions, &prices, &grounds);
         if columns.is_empty() {
             return Ok(());
         }
         self.doubtful = doubtful(batch.iter().copied().enumerate(), &decisions);
-        let written = store::append_where_unchanged(self.connection().await?, &columns, grace, now).await?;
+        let written = store::append_where_unchanged(self.connection().await?, &columns, now).await?;
         self.doubtful.clear();
         self.remember(written.iter().filter_map(|account| book.pools.get(account).map(|pools| (*account, *pools))));
         let decided = Decided { places: (0..batch.len()).collect(), wanted: batch.to_vec(), decisions, answers: Vec::new() };
@@ -188,10 +188,10 @@ impl Shard {
                 (Some(_), None) => {}
             }
         }
-        let before = seen.book.pools.clone();
+        let grounds = seen.grounds();
         let decided = Decided::of(later, &seen.prices, &mut seen.book)?;
-        let columns = Columns::of(&decided.wanted, &decided.decisions, &seen.prices, &before);
-        let written = if columns.is_empty() { Vec::new() } else { store::append_where_unchanged(&mut tx, &columns, grace, now).await? };
+        let columns = Columns::of(&decided.wanted, &decided.decisions, &seen.prices, &grounds);
+        let written = if columns.is_empty() { Vec::new() } else { store::append_where_unchanged(&mut tx, &columns, now).await? };
         let is_certain = |account: AccountId| written.contains(&account) || !decided.has_entries(account);
         for (account, held) in decided.write_holds(&mut tx, is_certain).await? {
             seen.book.pools.entry(account).and_modify(|pools| pools.held = held);
@@ -261,6 +261,18 @@ fn counts(outcomes: &[Outcome]) -> SpendCounts {
         }
     }
     counts
+}
+
+/// The accounts that one statement can do, each with the authority that all its requests rest on: no hold is wanted of them, and
+/// nobody knows of another authority, or of other prices.
+fn authorities(batch: &[&Wanted], rules_version: i64) -> HashMap<AccountId, i64> {
+    let mut authorities: HashMap<AccountId, Option<i64>> = HashMap::with_capacity(batch.len());
+    for wanted in batch {
+        let Authority { account, rules } = wanted.warrant.authority;
+        let authority = (rules == rules_version && !wanted.is_hold()).then_some(account);
+        authorities.entry(wanted.account).and_modify(|known| *known = known.filter(|known| Some(*known) == authority)).or_insert(authority);
+    }
+    authorities.into_iter().filter_map(|(account, authority)| Some((account, authority?))).collect()
 }
 
 fn open_places(outcomes: &[Outcome]) -> Vec<usize> {

@@ -7,26 +7,32 @@ use crate::{
             model::{HoldWork, Shelf},
             rules::{Change, HoldRefused},
         },
-        model::{Pools, Spend},
+        model::{Authority, Pools, Spend},
         pricing::model::Prices,
         rules::{Move, MoveRefused, price},
     },
     idempotency::model::Keyed,
-    ids::{AccountId, SessionId, UserId},
+    ids::AccountId,
     money::Credits,
 };
 use std::collections::HashMap;
 
-/// A login session that a spend came with and that nobody has asked for yet: the statement that writes the spend asks
-/// whether it still lives, and whether its user may still spend from the account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Witness {
-    /// The session that the token names.
-    pub session: SessionId,
-    /// The user that the token names.
-    pub user: UserId,
-    /// The plan's factor that the request was counted with; another plan may have come since.
-    pub throttle_factor: i32,
+/// What a request's right to spend rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warrant {
+    /// The account's authority as the gate saw it when it let the sender in.
+    pub authority: Authority,
+    /// When that was.
+    pub asked: Asked,
+}
+
+/// When the gate was asked for the sender of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// For this very request.
+    Now,
+    /// For one before it: once the authority is another one, he has to be asked for again.
+    Before,
 }
 
 /// What is to be done in an account's ledger.
@@ -49,8 +55,8 @@ pub struct Wanted {
     pub key: Option<Keyed>,
     /// The pools as the request's authorisation saw them: a guess that the database confirms or refuses.
     pub guess: Option<Pools>,
-    /// Who has still to be asked for; none when the gate let him in.
-    pub witness: Option<Witness>,
+    /// What it rests on: it is compared before anything is written or told.
+    pub warrant: Warrant,
     /// The instant of the request.
     pub now: Timestamp,
 }
@@ -176,6 +182,20 @@ pub struct Book {
     pub shelves: HashMap<AccountId, Shelf>,
 }
 
+/// What an account is decided from; what is written is written only where its row is still so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ground {
+    /// Its pools.
+    pub pools: Pools,
+    /// The version of its authority.
+    pub authority: i64,
+}
+
+impl Ground {
+    /// Of an account of which nothing is known.
+    pub const NONE: Ground = Ground { pools: Pools::EMPTY, authority: 0 };
+}
+
 /// A key that stands earlier in the batch, with an effect.
 fn again(batch: &[&Wanted], first: usize, wanted: &Wanted) -> Decision {
     let hash = |wanted: &Wanted| wanted.key.as_ref().map(|keyed| keyed.input_hash);
@@ -229,7 +249,7 @@ mod tests {
             work: Work::Debit(words_of(words)),
             key: key.map(|(key, hash)| Keyed { key: key.to_owned(), input_hash: [hash; 32] }),
             guess: None,
-            witness: None,
+            warrant: Warrant { authority: Authority::default(), asked: Asked::Now },
             now: Timestamp::UNIX_EPOCH,
         }
     }

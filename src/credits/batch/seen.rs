@@ -1,21 +1,21 @@
 //! What a batch has to know once its accounts are locked, and what can be answered from it at once.
 
 use super::{
-    rules::{Book, Wanted},
+    rules::{Asked, Book, Ground, Wanted},
     store::{self, LockedAccount},
 };
 use crate::{
     clock::Timestamp,
     credits::{
         holds, lots,
-        model::Transaction,
+        model::{Authority, Transaction},
         pricing::{self, model::Prices},
         service::{CreditError, Receipt, Spent},
         store::{KnownKey, find_keys},
     },
     db::StoreError,
     idempotency::{self, store::Stored},
-    ids::{AccountId, SessionId},
+    ids::AccountId,
 };
 use chrono::TimeDelta;
 use sqlx::PgConnection;
@@ -32,8 +32,8 @@ pub(super) struct Seen {
     known: HashMap<(AccountId, String), KnownKey>,
     /// Keys whose first answer is kept beside the ledger: those of holds, and those that were used on other routes.
     answered: HashMap<(AccountId, String), Stored>,
-    /// Witnesses that are not borne out.
-    strangers: HashSet<(AccountId, SessionId)>,
+    /// Accounts that may spend, of those whose authority has changed since the gate was asked for a request of theirs.
+    admitted: HashSet<AccountId>,
     /// Entries whose commit was never answered and that stand in the ledger after all, by their place in the batch.
     written_after_all: HashMap<usize, Transaction>,
 }
@@ -47,7 +47,7 @@ impl Seen {
         grace: TimeDelta,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        let locked = store::lock_balances(connection, &accounts(places.iter().map(|(_, wanted)| *wanted)), grace, now).await?;
+        let locked = store::lock_balances(connection, &accounts(places.iter().map(|(_, wanted)| *wanted))).await?;
         let mut book = Book::default();
         for (account, locked) in &locked {
             book.pools.insert(*account, lots::service::bring_up_in(connection, *account, locked.balance, now).await?);
@@ -63,7 +63,7 @@ impl Seen {
             locked,
             known: HashMap::new(),
             answered: HashMap::new(),
-            strangers: HashSet::new(),
+            admitted: HashSet::new(),
             written_after_all: written_after_all(connection, doubts, places).await?,
         };
         let keyed = places.iter().filter_map(|(_, wanted)| wanted.key.as_ref().map(|keyed| (wanted.account.0, keyed.key.clone())));
@@ -72,25 +72,39 @@ impl Seen {
             seen.known = find_keys(connection, &accounts, &keys).await?;
             seen.answered = idempotency::store::list_known(connection, &accounts, &keys).await?;
         }
-        let witnesses = places.iter().filter_map(|(_, wanted)| Some((wanted.account, wanted.witness?))).collect::<Vec<_>>();
-        if !witnesses.is_empty() {
-            seen.strangers = store::list_strangers(connection, &witnesses, now).await?;
+        let changed = places.iter().map(|(_, wanted)| *wanted).filter(|wanted| !seen.stands(wanted) && wanted.warrant.asked == Asked::Now);
+        let changed = self::accounts(changed);
+        if !changed.is_empty() {
+            seen.admitted = store::list_admitted(connection, &changed, grace, now).await?;
         }
         Ok(seen)
     }
 
-    /// What can be answered before anything is decided: a replay, a reused key, an account that may not spend. Who came with
-    /// a witness that is not borne out, or for an account that may not spend, is sent to the gate, which says why.
+    /// What each account is decided from.
+    pub(super) fn grounds(&self) -> HashMap<AccountId, Ground> {
+        let ground = |(account, locked): (&AccountId, &LockedAccount)| {
+            Some((*account, Ground { pools: *self.book.pools.get(account)?, authority: locked.authority }))
+        };
+        self.locked.iter().filter_map(ground).collect()
+    }
+
+    /// Whether what a request's right to spend rests on is still so.
+    fn stands(&self, wanted: &Wanted) -> bool {
+        let account = self.locked.get(&wanted.account).map(|locked| locked.authority);
+        account.is_some_and(|account| wanted.warrant.authority == Authority { account, rules: self.prices.version })
+    }
+
+    /// What can be answered before anything is decided: a replay, a reused key, an account that may not spend. Who is taken on
+    /// trust from another authority than it is now is sent to the gate, which says what he may.
     pub(super) fn early_outcome(&self, place: usize, wanted: &Wanted) -> Option<Result<Spent, CreditError>> {
         if let Some(entry) = self.written_after_all.get(&place) {
             return Some(Ok(Spent::New(Receipt::Entry(entry.clone()))));
         }
-        let locked = self.locked.get(&wanted.account);
-        let may_spend = locked.is_some_and(|locked| locked.may_spend);
-        if wanted.witness.is_some_and(|witness| !may_spend || self.strangers.contains(&(wanted.account, witness.session))) {
+        let stands = self.stands(wanted);
+        if !stands && wanted.warrant.asked == Asked::Before {
             return Some(Err(CreditError::Unproven));
         }
-        if locked.is_none() {
+        if !self.locked.contains_key(&wanted.account) {
             return Some(Err(CreditError::NoBalance));
         }
         if let Some(keyed) = &wanted.key {
@@ -103,7 +117,7 @@ impl Seen {
                 return Some(if is_same { Ok(Spent::Replayed(receipt)) } else { Err(CreditError::KeyReused) });
             }
         }
-        (!may_spend).then_some(Err(CreditError::NotAdmitted))
+        (!stands && !self.admitted.contains(&wanted.account)).then_some(Err(CreditError::NotAdmitted))
     }
 }
 

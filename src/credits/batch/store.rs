@@ -1,8 +1,7 @@
 //! SQL of batches.
 
-use super::rules::{Decision, Line, Wanted, Witness};
+use super::rules::{Decision, Ground, Line, Wanted};
 use crate::{
-    auth::model::Role,
     clock::Timestamp,
     credits::{
         model::{Operation, Pools, Transaction as Entry},
@@ -10,14 +9,13 @@ use crate::{
         store::LockedBalance,
     },
     db::StoreError,
-    ids::{AccountId, SessionId},
+    ids::AccountId,
     money::Credits,
 };
 use chrono::TimeDelta;
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction, postgres::PgConnectOptions};
 use std::collections::{HashMap, HashSet};
-use uuid::Uuid;
 
 /// The columns of a batch: its accounts, and its entries, each sorted by account. All processes lock in this order.
 #[derive(Debug, Default)]
@@ -27,6 +25,7 @@ pub struct Columns {
     old_plans: Vec<i64>,
     old_extras: Vec<i64>,
     old_helds: Vec<i64>,
+    authorities: Vec<i64>,
     plans: Vec<i64>,
     extras: Vec<i64>,
     new_seqs: Vec<i64>,
@@ -46,33 +45,28 @@ pub struct Columns {
     keys: Vec<Option<String>>,
     hashes: Vec<Option<Vec<u8>>>,
     times: Vec<Timestamp>,
-    priced_operations: Vec<String>,
-    costs: Vec<i64>,
-    next_costs: Vec<Option<i64>>,
-    next_froms: Vec<Option<Timestamp>>,
-    witness_accounts: Vec<i64>,
-    witness_sessions: Vec<Uuid>,
-    witness_users: Vec<i64>,
-    witness_factors: Vec<i32>,
+    /// Of prices and plans that all of it rests on.
+    rules_version: i64,
 }
 
 impl Columns {
-    /// The entries that a decided batch writes.
-    pub fn of(batch: &[&Wanted], decisions: &[Option<Decision>], prices: &Prices, before: &HashMap<AccountId, Pools>) -> Self {
+    /// The entries that a decided batch writes, and what each account was decided from.
+    pub fn of(batch: &[&Wanted], decisions: &[Option<Decision>], prices: &Prices, grounds: &HashMap<AccountId, Ground>) -> Self {
         let lines = batch.iter().zip(decisions).filter_map(|(wanted, decision)| Some((*wanted, decision.as_ref()?.line(wanted, prices)?)));
         let mut entries = lines.collect::<Vec<_>>();
         // Stable: within an account the order of arrival stays.
         entries.sort_by_key(|(wanted, _)| wanted.account);
-        let mut columns = Columns::default();
+        let mut columns = Columns { rules_version: prices.version, ..Columns::default() };
         for (wanted, Line { spend, unit_cost, moved, key }) in entries {
             let account = wanted.account.0;
             if columns.accounts.last() != Some(&account) {
                 columns.accounts.push(account);
-                let before = before.get(&wanted.account).copied().unwrap_or(Pools::EMPTY);
+                let Ground { pools: before, authority } = grounds.get(&wanted.account).copied().unwrap_or(Ground::NONE);
                 columns.old_seqs.push(before.last_seq);
                 columns.old_plans.push(before.plan.get());
                 columns.old_extras.push(before.extra.get());
                 columns.old_helds.push(before.held.get());
+                columns.authorities.push(authority);
                 columns.plans.push(0);
                 columns.extras.push(0);
                 columns.new_seqs.push(0);
@@ -97,23 +91,6 @@ impl Columns {
             columns.hashes.push(key.map(|keyed| keyed.input_hash.to_vec()));
             columns.times.push(wanted.now);
         }
-        for (operation, price) in &prices.0 {
-            columns.priced_operations.push(operation.as_str().to_owned());
-            columns.costs.push(price.cost);
-            columns.next_costs.push(price.next.map(|(_, cost)| cost));
-            columns.next_froms.push(price.next.map(|(from, _)| from));
-        }
-        // Also those whose own spend is refused: that is told to nobody but who may spend.
-        let mut witnesses = batch.iter().zip(decisions).filter(|(_, decision)| decision.is_some());
-        let mut asked = witnesses.by_ref().filter_map(|(wanted, _)| Some((wanted.account, wanted.witness?))).collect::<Vec<_>>();
-        asked.sort_unstable();
-        asked.dedup();
-        for (account, Witness { session, user, throttle_factor }) in asked {
-            columns.witness_accounts.push(account.0);
-            columns.witness_sessions.push(session.0);
-            columns.witness_users.push(user.0);
-            columns.witness_factors.push(throttle_factor);
-        }
         columns
     }
 
@@ -129,10 +106,15 @@ fn set_last(column: &mut [i64], value: i64) {
     }
 }
 
-/// Opens a shard's own connection. Generic plans by index: a batch is small against the tables, whatever their statistics say.
+/// Opens a shard's own connection. Generic plans by index: a batch is small against the tables, whatever their statistics say, and
+/// nothing of it is worth compiling.
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
-    let options =
-        options.clone().options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("enable_mergejoin", "off")]);
+    let options = options.clone().options([
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_mergejoin", "off"),
+        ("jit", "off"),
+    ]);
     Ok(PgConnection::connect_with(&options).await?)
 }
 
@@ -165,71 +147,35 @@ pub async fn is_written(connection: &mut PgConnection, account: AccountId, entry
     Ok(found.is_some())
 }
 
-/// The roles that may spend, by name.
-fn spenders() -> Vec<String> {
-    Role::ALL.iter().filter(|role| role.includes(Role::Editor)).map(|role| role.as_str().to_owned()).collect()
-}
-
-/// Writes the entries of every account whose row is still as the batch was decided from, which may spend, whose
-/// witnesses all live and whose keys are new; gives those accounts. Of all others nothing is touched, and of none when a
-/// price is another one by now. One statement, one commit.
-///
-/// Which accounts may spend is said here as `accounts::rules::standing` and `gate::rules::admit` say it in Rust; a test
-/// holds them together.
+/// Writes the entries of every account whose row is still as the batch was decided from, its authority included, and whose keys are
+/// new; gives those accounts. Of all others nothing is touched, and of none when a plan or a price is another one by now. One
+/// statement, one commit.
 #[allow(clippy::as_conversions, reason = "sqlx's own way to name the type of an array with nulls")]
-pub async fn append_where_unchanged(
-    connection: &mut PgConnection,
-    columns: &Columns,
-    grace: TimeDelta,
-    now: Timestamp,
-) -> Result<Vec<AccountId>, StoreError> {
+pub async fn append_where_unchanged(connection: &mut PgConnection, columns: &Columns, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {
     let accounts = sqlx::query_scalar!(
         r#"
-        with wanted as (
-            select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $24::bigint[], $25::bigint[], $35::bigint[])
-                as t (account_id, old_seq, plan, extra, new_seq, old_plan, old_extra, old_held)
-        ), entry as (
-            select * from unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bigint[], $14::bigint[],
-                                 $15::text[], $16::jsonb[], $17::text[], $18::text[], $19::text[], $20::bytea[], $21::timestamptz[])
+        with entry as (
+            select * from unnest($11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::text[], $18::bigint[], $19::bigint[],
+                                 $20::text[], $21::jsonb[], $22::text[], $23::text[], $24::text[], $25::bytea[], $26::timestamptz[])
                 as t (account_id, seq, plan_amount, extra_amount, plan_after, extra_after, operation, quantity, unit_cost,
                       description, metadata, reference, actor, idempotency_key, input_hash, created_at)
         ), known as materialized (
-            select distinct entry.account_id from entry
+            select entry.account_id from entry
             join credit_transactions c on c.account_id = entry.account_id and c.idempotency_key = entry.idempotency_key
             where entry.idempotency_key is not null
             union all
             select entry.account_id from entry
             join idempotency_keys k on k.account_id = entry.account_id and k.idempotency_key = entry.idempotency_key
-        ), edited as materialized (
-            select c.operation from credit_costs c
-            where not exists (select from unnest($31::text[], $32::bigint[], $33::bigint[], $34::timestamptz[]) as known (operation, cost, next_cost, next_from)
-                              where known.operation = c.operation and known.cost = c.cost and known.next_cost is not distinct from c.next_cost
-                                and known.next_from is not distinct from c.next_from)
-        ), stranger as materialized (
-            select witness.account_id from unnest($26::bigint[], $27::uuid[], $28::bigint[], $30::int[]) as witness (account_id, session_id, user_id, factor)
-            left join sessions on sessions.session_id = witness.session_id and sessions.user_id = witness.user_id
-                               and sessions.revoked_at is null and sessions.expires_at > $22
-            left join users u on u.user_id = sessions.user_id and u.account_id = witness.account_id
-                              and u.is_active and u.deleted_at is null and u.role = any($29)
-            left join accounts a on a.account_id = u.account_id
-            left join plans p on p.plan_id = a.plan_id
-            where coalesce(case when a.throttle_factor_until is null or a.throttle_factor_until > $22 then a.throttle_factor end, p.throttle_factor)
-                  is distinct from witness.factor
+            where entry.idempotency_key is not null
         ), balance as (
             update credit_balances b set plan_credits = wanted.plan, extra_credits = wanted.extra, last_seq = wanted.new_seq
-            from wanted
-            join accounts a on a.account_id = wanted.account_id
-            join plans p on p.plan_id = a.plan_id
-            left join subscriptions s on s.account_id = wanted.account_id
+            from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+                as wanted (account_id, old_seq, old_plan, old_extra, old_held, authority, plan, extra, new_seq)
             where b.account_id = wanted.account_id and b.last_seq = wanted.old_seq and b.plan_credits = wanted.old_plan and b.extra_credits = wanted.old_extra
-              and b.held = wanted.old_held
-              and (b.next_expiry_at is null or b.next_expiry_at > $22) and (b.next_hold_expiry_at is null or b.next_hold_expiry_at > $22)
-              and a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment') and p.is_active
-              and (a.is_system or s.account_id is null or s.current_period_end > $22
-                   or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $23))
+              and b.held = wanted.old_held and b.authority = wanted.authority
+              and (b.next_expiry_at is null or b.next_expiry_at > $10) and (b.next_hold_expiry_at is null or b.next_hold_expiry_at > $10)
               and not exists (select from known where known.account_id = wanted.account_id)
-              and not exists (select from edited)
-              and not exists (select from stranger where stranger.account_id = wanted.account_id)
+              and (select version from spending_rules where only_row) = $27
             returning b.account_id
         ), written as (
             insert into credit_transactions (account_id, seq, kind, plan_amount, extra_amount, plan_after, extra_after, operation, quantity, unit_cost,
@@ -242,9 +188,14 @@ pub async fn append_where_unchanged(
         "#,
         &columns.accounts,
         &columns.old_seqs,
+        &columns.old_plans,
+        &columns.old_extras,
+        &columns.old_helds,
+        &columns.authorities,
         &columns.plans,
         &columns.extras,
         &columns.new_seqs,
+        now,
         &columns.entry_accounts,
         &columns.seqs,
         &columns.plan_amounts,
@@ -261,20 +212,7 @@ pub async fn append_where_unchanged(
         &columns.keys as &[Option<String>],
         &columns.hashes as &[Option<Vec<u8>>],
         &columns.times,
-        now,
-        now - grace,
-        &columns.old_plans,
-        &columns.old_extras,
-        &columns.witness_accounts,
-        &columns.witness_sessions,
-        &columns.witness_users,
-        &spenders(),
-        &columns.witness_factors,
-        &columns.priced_operations,
-        &columns.costs,
-        &columns.next_costs as &[Option<i64>],
-        &columns.next_froms as &[Option<Timestamp>],
-        &columns.old_helds
+        columns.rules_version
     )
     .fetch_all(connection)
     .await?;
@@ -286,35 +224,21 @@ pub async fn append_where_unchanged(
 pub struct LockedAccount {
     /// Its balance, as the row has it: lots and holds that are over must be ended before anything is spent.
     pub balance: LockedBalance,
-    /// Whether it may spend now.
-    pub may_spend: bool,
+    /// The version of its authority, which stays as long as the lock does.
+    pub authority: i64,
 }
 
-/// Locks the balances of several accounts, in the order of their numbers, and says which of them may spend now.
-pub async fn lock_balances(
-    connection: &mut PgConnection,
-    accounts: &[i64],
-    grace: TimeDelta,
-    now: Timestamp,
-) -> Result<HashMap<AccountId, LockedAccount>, StoreError> {
+/// Locks the balances of several accounts, in the order of their numbers.
+pub async fn lock_balances(connection: &mut PgConnection, accounts: &[i64]) -> Result<HashMap<AccountId, LockedAccount>, StoreError> {
     let rows = sqlx::query!(
         r#"
-        select b.account_id as "account: AccountId", b.plan_credits as "plan: Credits", b.extra_credits as "extra: Credits",
-               b.held as "held: Credits", b.last_seq, b.next_expiry_at, b.next_hold_expiry_at,
-               a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment') and p.is_active
-               and (a.is_system or s.account_id is null or s.current_period_end > $2
-                    or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $3)) as "may_spend!"
-        from credit_balances b
-        join accounts a on a.account_id = b.account_id
-        join plans p on p.plan_id = a.plan_id
-        left join subscriptions s on s.account_id = b.account_id
-        where b.account_id = any($1)
-        order by b.account_id
-        for update of b
+        select account_id as "account: AccountId", plan_credits as "plan: Credits", extra_credits as "extra: Credits", held as "held: Credits",
+               last_seq, next_expiry_at, next_hold_expiry_at, authority
+        from credit_balances where account_id = any($1)
+        order by account_id
+        for update
         "#,
-        accounts,
-        now,
-        now - grace
+        accounts
     )
     .fetch_all(connection)
     .await?;
@@ -324,38 +248,36 @@ pub async fn lock_balances(
             next_expiry_at: row.next_expiry_at,
             next_hold_expiry_at: row.next_hold_expiry_at,
         };
-        (row.account, LockedAccount { balance, may_spend: row.may_spend })
+        (row.account, LockedAccount { balance, authority: row.authority })
     });
     Ok(locked.collect())
 }
 
-/// Which of these witnesses, each with the account it wants to spend from, don't bear it out any more at `now`.
-pub async fn list_strangers(
+/// Which of these accounts may spend at `now`. Exact only while their balances are locked: whoever changes what is asked here
+/// changes their authority too.
+///
+/// Said here as `accounts::rules::standing` and `gate::rules::admit` say it in Rust; a test holds them together.
+pub async fn list_admitted(
     connection: &mut PgConnection,
-    witnesses: &[(AccountId, Witness)],
+    accounts: &[i64],
+    grace: TimeDelta,
     now: Timestamp,
-) -> Result<HashSet<(AccountId, SessionId)>, StoreError> {
-    let rows = sqlx::query!(
+) -> Result<HashSet<AccountId>, StoreError> {
+    let admitted = sqlx::query_scalar!(
         r#"
-        select witness.account_id as "account!: AccountId", witness.session_id as "session!: SessionId"
-        from unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::int[]) as witness (account_id, session_id, user_id, factor)
-        left join sessions on sessions.session_id = witness.session_id and sessions.user_id = witness.user_id
-                           and sessions.revoked_at is null and sessions.expires_at > $5
-        left join users u on u.user_id = sessions.user_id and u.account_id = witness.account_id
-                          and u.is_active and u.deleted_at is null and u.role = any($6)
-        left join accounts a on a.account_id = u.account_id
-        left join plans p on p.plan_id = a.plan_id
-        where coalesce(case when a.throttle_factor_until is null or a.throttle_factor_until > $5 then a.throttle_factor end, p.throttle_factor)
-              is distinct from witness.factor
+        select a.account_id as "account: AccountId"
+        from accounts a
+        left join subscriptions s on s.account_id = a.account_id
+        join plans p on p.plan_id = case when s.next_plan_at <= $2 then s.next_plan_id else a.plan_id end
+        where a.account_id = any($1) and a.deleted_at is null and a.status in ('trial', 'active', 'pending_payment') and p.is_active
+          and (a.is_system or s.account_id is null or s.current_period_end > $2
+               or (s.status in ('active', 'past_due') and not s.cancel_at_period_end and s.current_period_end > $3))
         "#,
-        &witnesses.iter().map(|(account, _)| account.0).collect::<Vec<_>>(),
-        &witnesses.iter().map(|(_, witness)| witness.session.0).collect::<Vec<_>>(),
-        &witnesses.iter().map(|(_, witness)| witness.user.0).collect::<Vec<_>>(),
-        &witnesses.iter().map(|(_, witness)| witness.throttle_factor).collect::<Vec<_>>(),
+        accounts,
         now,
-        &spenders()
+        now - grace
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.account, row.session)).collect())
+    Ok(admitted.into_iter().collect())
 }

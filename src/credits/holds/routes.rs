@@ -104,7 +104,7 @@ async fn place(
 ) -> Outcome<Answer> {
     let input = key.and_then(|IdempotencyKey(key)| Ok((key, body?.0)));
     let (payer, (key, body)) = payer.with(input, &state, now).await?;
-    let key = Keyed::bind(key, &payer.actor(), "holds", &format!("{body:?}"));
+    let key = Keyed::bind(key, &payer.actor(), "holds", format_args!("{body:?}"));
     let spend = Spend {
         operation: body.operation,
         quantity: body.quantity,

@@ -21,11 +21,16 @@ pub struct Price {
 
 /// The prices that were edited; the built-in ones serve for all others.
 #[derive(Clone, Debug, Default)]
-pub struct Prices(pub HashMap<Operation, Price>);
+pub struct Prices {
+    /// Each that was edited.
+    pub edited: HashMap<Operation, Price>,
+    /// Of the rules that they are a part of: another one, once a price is edited.
+    pub version: i64,
+}
 
 impl FromIterator<(Operation, Price)> for Prices {
     fn from_iter<T: IntoIterator<Item = (Operation, Price)>>(prices: T) -> Self {
-        Prices(prices.into_iter().collect())
+        Prices { edited: prices.into_iter().collect(), version: 0 }
     }
 }
 

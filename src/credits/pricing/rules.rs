@@ -41,7 +41,7 @@ impl Price {
 impl Prices {
     /// Credits per unit of an operation at an instant.
     pub fn unit_cost(&self, operation: Operation, instant: Timestamp) -> i64 {
-        self.0.get(&operation).map_or(operation.default_cost(), |price| price.at(instant))
+        self.edited.get(&operation).map_or(operation.default_cost(), |price| price.at(instant))
     }
 
     /// Every operation with its price at an instant, and the one to come.
@@ -52,7 +52,7 @@ impl Prices {
     /// An operation with its price at an instant, and the one to come.
     pub fn cost(&self, operation: Operation, instant: Timestamp) -> OperationCost {
         let credits = |cost: i64| Credits::new(cost).unwrap_or_default();
-        let next = self.0.get(&operation).and_then(|price| price.next_after(instant));
+        let next = self.edited.get(&operation).and_then(|price| price.next_after(instant));
         OperationCost {
             operation,
             unit: operation.unit(),

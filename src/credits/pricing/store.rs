@@ -4,12 +4,20 @@ use super::model::{CostChange, Price, Prices};
 use crate::{clock::Timestamp, credits::model::Operation, db::StoreError, money::Credits};
 use sqlx::{PgConnection, PgExecutor};
 
-/// The prices that were edited, each with the one to come.
+/// The prices that were edited, each with the one to come, and their version at the same instant.
 pub async fn list_prices(executor: impl PgExecutor<'_>) -> Result<Prices, StoreError> {
-    let rows = sqlx::query!(r#"select operation as "operation: Operation", cost, next_cost, next_from from credit_costs"#)
-        .fetch_all(executor)
-        .await?;
-    Ok(rows.into_iter().map(|row| (row.operation, Price { cost: row.cost, next: row.next_from.zip(row.next_cost) })).collect())
+    let rows = sqlx::query!(
+        r#"
+        select rules.version, c.operation as "operation?: Operation", c.cost as "cost?", c.next_cost, c.next_from
+        from spending_rules rules left join credit_costs c on true
+        where rules.only_row
+        "#
+    )
+    .fetch_all(executor)
+    .await?;
+    let version = rows.first().map_or(0, |row| row.version);
+    let edited = rows.into_iter().filter_map(|row| Some((row.operation?, Price { cost: row.cost?, next: row.next_from.zip(row.next_cost) })));
+    Ok(Prices { edited: edited.collect(), version })
 }
 
 /// Locks an operation's price; puts the built-in one there first, where there is none.
