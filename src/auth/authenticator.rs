@@ -4,7 +4,7 @@ use super::{
     model::{Claims, HashingCost, Holder, Password, Term, TokenPair, TokenType},
     passwords::{self, Match, NotHashed},
     rules,
-    tokens::{Draft, NotSigned, TokenRefused, TokenSecrets, Tokens},
+    tokens::{Draft, NotSigned, TOKEN_BYTES_MAX, TokenRefused, TokenSecrets, Tokens},
 };
 use crate::{
     clock::Timestamp,
@@ -15,6 +15,7 @@ use crate::{
     sealing::Vault,
     secrets,
 };
+use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 use std::{sync::Arc, thread::available_parallelism};
@@ -23,6 +24,9 @@ use uuid::Uuid;
 
 /// Passwords that may wait for a core; one more is sent away at once, so that memory stays bounded.
 const WAITING_MAX: usize = 64;
+
+/// Access tokens that are known at the most, some 250 bytes each; those asked for least are forgotten first.
+const READ_BEFORE_MAX: usize = 65_536;
 
 /// What a service needs to sign somebody in.
 #[derive(Clone, Copy)]
@@ -88,6 +92,8 @@ pub struct IssuedPair {
 /// Tokens and passwords. One instance per process: it bounds how many hashes are computed at once.
 pub struct Authenticator {
     tokens: Tokens,
+    /// Access tokens that our key has signed, by their SHA-256.
+    read_before: Cache<[u8; 32], Arc<Claims>>,
     vault: Vault,
     cost: HashingCost,
     /// Compared when there is nothing to compare with, so that an unknown user costs what a wrong password costs.
@@ -120,7 +126,8 @@ impl Authenticator {
         let decoy = test_passwords(cost).ok_or(AuthenticatorError::Passwords)?;
         let cores = available_parallelism().map_or(1, usize::from);
         let queue = Arc::new(Semaphore::new(cores.saturating_add(WAITING_MAX)));
-        Ok(Authenticator { tokens, vault, cost, decoy, cores: Arc::new(Semaphore::new(cores)), queue, cores_max: cores })
+        let read_before = Cache::new(READ_BEFORE_MAX);
+        Ok(Authenticator { tokens, read_before, vault, cost, decoy, cores: Arc::new(Semaphore::new(cores)), queue, cores_max: cores })
     }
 
     /// How busy hashing is just now.
@@ -136,8 +143,20 @@ impl Authenticator {
     }
 
     /// Reads an access token that is valid at `now`. Whether its session still lives is the gate's question.
-    pub fn read_access(&self, token: &str, now: Timestamp) -> Result<Claims, TokenRefused> {
-        self.tokens.read(token, TokenType::Access, now)
+    ///
+    /// One that was read before is known by its own SHA-256: nobody can write another text with the same one. Only its time is
+    /// looked at again, so that a request doesn't pay for the same signature over and over.
+    pub fn read_access(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, TokenRefused> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenRefused::Invalid);
+        }
+        let name = secrets::sha256(token);
+        if let Some(claims) = self.read_before.get(&name) {
+            return if now.timestamp() < claims.exp { Ok(claims) } else { Err(TokenRefused::Expired) };
+        }
+        let claims = Arc::new(self.tokens.read(token, TokenType::Access, now)?);
+        self.read_before.insert(name, Arc::clone(&claims));
+        Ok(claims)
     }
 
     /// Reads a refresh token that is valid at `now`.
@@ -258,6 +277,22 @@ mod tests {
 
         assert_eq!(short, Some(AuthenticatorError::SecretTooShort));
         assert_eq!(impossible, Some(AuthenticatorError::Passwords));
+    }
+
+    #[test]
+    fn a_token_that_was_read_before_ends_all_the_same_and_lends_its_name_to_no_other() {
+        let authenticator = Authenticator::new(HashingCost::TESTS, &secrets_of(&"k".repeat(32))).unwrap();
+        let holder = Holder { user: UserId(7), account: None, role: super::super::model::Role::Owner };
+        let now = Timestamp::UNIX_EPOCH;
+        let issued = authenticator.issue(holder, SessionId(Uuid::nil()), Term { stay: super::super::model::Stay::Usual, started_at: now }, now).unwrap();
+        let (access, ends_at) = (issued.pair.access, issued.pair.access_expires_at);
+
+        let read = |token: &str, now| authenticator.read_access(token, now).map(|claims| claims.user_id);
+
+        assert_eq!((read(&access, now), read(&access, now)), (Ok(UserId(7)), Ok(UserId(7))));
+        assert_eq!(read(&access, ends_at), Err(TokenRefused::Expired));
+        assert_eq!(read(&format!("{access}A"), now), Err(TokenRefused::Invalid));
+        assert_eq!(read(&issued.pair.refresh, now), Err(TokenRefused::Invalid));
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ use axum::{
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
+use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// For everybody: what a refresh token is good for.
@@ -103,8 +104,8 @@ async fn refresh(State(state): State<AppState>, Now(now): Now, Source(origin): S
 ))]
 async fn log_out(State(state): State<AppState>, Now(now): Now, headers: HeaderMap, form: Outcome<Body<LogOutBody>>) -> Outcome<Answer> {
     let refresh = form.ok().and_then(|Body(form)| form.refresh).map(|refresh| refresh.0).unwrap_or_default();
-    let tokens = [state.authenticator.read_refresh(&refresh, now), state.authenticator.read_access(bearer(&headers), now)];
-    let tokens = tokens.into_iter().filter_map(Result::ok).collect::<Vec<_>>();
+    let access = state.authenticator.read_access(bearer(&headers), now).map(Arc::unwrap_or_clone);
+    let tokens = [state.authenticator.read_refresh(&refresh, now), access].into_iter().filter_map(Result::ok).collect::<Vec<_>>();
     service::log_out(&state.pool, &tokens, now).await?;
     Ok(Answer::ok(()).message("You are signed out.").without_cookies())
 }

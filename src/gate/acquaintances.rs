@@ -10,10 +10,10 @@ use crate::{
     ids::{AccountId, SessionId, SiteId, UserId},
     sites::model::HomeUrl,
 };
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 
 /// Sessions that are remembered at the most, some 250 bytes each, and as many keys; those asked for least are forgotten first.
-const KNOWN_MAX: u64 = 131_072;
+const KNOWN_MAX: usize = 131_072;
 
 /// Who was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,8 +106,8 @@ impl Acquaintances {
     /// Forgets somebody who is not what he was any more.
     pub fn forget(&self, who: &Who) {
         match who {
-            Who::Person { session, .. } => self.sessions.invalidate(session),
-            Who::Site { key_sha256, .. } => self.keys.invalidate(key_sha256),
+            Who::Person { session, .. } => drop(self.sessions.remove(session)),
+            Who::Site { key_sha256, .. } => drop(self.keys.remove(key_sha256)),
         }
     }
 }

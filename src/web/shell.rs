@@ -14,11 +14,17 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use futures_util::FutureExt as _;
 use ipnet::IpNet;
 use std::{
+    any::Any,
     net::{IpAddr, Ipv4Addr},
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll, ready},
     time::Duration,
 };
+use tokio::runtime::Handle;
 
 /// A handler that takes longer is answered for with 503; a mutation goes on to its end all the same.
 const HANDLER_DEADLINE: Duration = Duration::from_secs(15);
@@ -52,25 +58,43 @@ fn milliseconds(took: Duration) -> f64 {
     took.as_secs_f64() * 1_000.0
 }
 
-/// Runs the handler in a task of its own: a panic becomes a 500, and a client that hangs up can't drop a mutation between
-/// two awaits.
+/// Runs the handler within its deadline. A panic becomes a 500; a mutation that is not over when its client is gone, or its time,
+/// goes on by itself: nothing drops it between two awaits.
 async fn run(state: &AppState, is_mutation: bool, request: Request, next: Next) -> Response {
-    let task = tokio::spawn(state.tasks.track_future(next.run(request)));
-    let abort = (!is_mutation).then(|| AbortOnDrop(task.abort_handle()));
-    let response = match tokio::time::timeout(HANDLER_DEADLINE, task).await {
+    let handler = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let work = Work { handler: Some(Box::pin(state.tasks.track_future(handler))), is_mutation };
+    match tokio::time::timeout(HANDLER_DEADLINE, work).await {
         Ok(Ok(response)) => response,
-        Ok(Err(failed)) => Problem::internal(&format!("the handler did not end: {failed}")).into_response(),
+        Ok(Err(_)) => Problem::internal("the handler panicked").into_response(),
         Err(_) => Problem::busy("deadline_exceeded", "This took too long; look before you send it again.").into_response(),
-    };
-    drop(abort);
-    response
+    }
 }
 
-struct AbortOnDrop(tokio::task::AbortHandle);
+type Handled = Result<Response, Box<dyn Any + Send>>;
 
-impl Drop for AbortOnDrop {
+/// A handler at work.
+struct Work {
+    handler: Option<Pin<Box<dyn Future<Output = Handled> + Send>>>,
+    is_mutation: bool,
+}
+
+impl Future for Work {
+    type Output = Handled;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Handled> {
+        let Some(handler) = &mut self.handler else { return Poll::Pending };
+        let handled = ready!(handler.as_mut().poll(context));
+        self.handler = None;
+        Poll::Ready(handled)
+    }
+}
+
+impl Drop for Work {
     fn drop(&mut self) {
-        self.0.abort();
+        if let (Some(handler), true, Ok(runtime)) = (self.handler.take(), self.is_mutation, Handle::try_current()) {
+            // The task is not awaited by anybody but the drain, which finds it in the tracker.
+            drop(runtime.spawn(handler));
+        }
     }
 }
 

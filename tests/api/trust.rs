@@ -120,6 +120,59 @@ const QUIET: &[&str] = &[
     "update accounts set status = status",
 ];
 
+/// What may happen to a site between two spends by its key, and what the gate says of it then.
+const CHANGES_OF_SITES: &[(&str, u16, &str)] = &[
+    ("update site_keys set revoked_at = created_at", 401, "key_revoked"),
+    ("update site_keys set expires_at = created_at", 401, "key_revoked"),
+    ("update site_keys set scopes = '{read}'", 403, "key_scope_missing"),
+    ("update sites set is_active = false", 403, "site_inactive"),
+    ("update sites set deleted_at = created_at, restore_until = created_at", 401, "key_revoked"),
+    ("update sites set url = 'https://elsewhere.example.com'", 409, "site_url_changed"),
+    ("update accounts set status = 'suspended'", 403, "account_suspended"),
+    ("update plans set is_active = false", 402, "plan_inactive"),
+];
+
+#[tokio::test]
+async fn a_sites_key_is_taken_on_trust_and_stopped_by_whatever_changed_since() {
+    for (change, status, code) in CHANGES_OF_SITES {
+        let app = TestApp::start().await;
+        let ana = app.register("ana@example.com").await;
+        let key = key_of_a_site(&app, &ana).await;
+        let call = |path| app.post(path).key(&key).header("x-igny8-home-url", "https://blog.example.com");
+        let send = |path| call(path).json(json!({ "operation": "clustering", "quantity": 1 })).send();
+        send(DEDUCT).await.expect(201);
+
+        app.execute(change).await;
+        let (refused, by_the_gate) = (send(DEDUCT).await, send(CHECK).await);
+
+        assert_eq!((refused.status.as_u16(), &refused.body["code"]), (*status, &json!(code)), "{change}: {}", refused.text);
+        if *code != "key_scope_missing" {
+            assert_eq!(refused.body["error"], by_the_gate.body["error"], "{change}");
+        }
+        assert_eq!(app.count(ENTRIES).await, 1, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_known_key_needs_nothing_but_the_statement_for_a_minute_and_only_from_home() {
+    let app = TestApp::start().await;
+    let ana = app.register("ana@example.com").await;
+    let key = key_of_a_site(&app, &ana).await;
+    let spend_from = |home: &'static str| {
+        let call = app.post(DEDUCT).key(&key).header("x-igny8-home-url", home);
+        call.json(json!({ "operation": "clustering", "quantity": 1 })).send()
+    };
+    spend_from("https://blog.example.com").await.expect(201);
+    app.pool().close().await;
+
+    spend_from("https://blog.example.com").await.expect(201);
+    let elsewhere = spend_from("https://staging.example.com").await;
+    app.advance(Duration::from_secs(60));
+    let later = spend_from("https://blog.example.com").await;
+
+    assert_eq!((elsewhere.status.as_u16(), later.status.as_u16()), (503, 503), "both are asked for at the gate");
+}
+
 #[tokio::test]
 async fn whoever_changes_what_a_right_to_spend_rests_on_changes_its_version_by_whichever_way() {
     let app = TestApp::start().await;

@@ -50,6 +50,7 @@ const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 fn a_token_works_until_its_last_second_and_not_in_it() {
     let tokens = tokens(SECRET, &[]);
     let token = tokens.sign(&draft(TokenType::Access), instant()).unwrap();
+    assert!(token.starts_with(OWN_HEADER), "{token}");
     let expires_at = Timestamp::from_timestamp(1_772_323_200 + 3_600, 0).unwrap();
 
     let read = |now| tokens.read(&token, TokenType::Access, now).map(|claims| claims.user_id);
