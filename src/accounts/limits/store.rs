@@ -12,7 +12,7 @@ pub async fn lock_limits(connection: &mut PgConnection, account: AccountId) -> R
         from accounts a
         left join plans p on p.plan_id = a.plan_id
         where a.account_id = $1 and a.deleted_at is null
-        for update of a
+        for no key update of a
         "#,
         account.0
     )

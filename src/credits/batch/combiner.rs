@@ -102,7 +102,7 @@ impl Shard {
 
     async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut jobs = Vec::with_capacity(BATCH_MAX);
-        while queue.recv_many(&mut jobs, BATCH_MAX).await > 0 {
+        while gather(&mut queue, &mut jobs).await {
             meters::batch_began(jobs.len(), jobs.first().map(|oldest| oldest.since.elapsed()).unwrap_or_default());
             let batch = jobs.iter().map(|job| &job.wanted).collect::<Vec<_>>();
             let outcomes = self.carry_out(&batch).await;
@@ -239,6 +239,20 @@ impl Shard {
         self.connection = None;
         self.prices = None;
     }
+}
+
+/// Takes what waits; false when nobody will ever ask again. Who is ready to ask gets in too, and nobody else is waited for.
+async fn gather(queue: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) -> bool {
+    if queue.recv_many(jobs, BATCH_MAX).await == 0 {
+        return false;
+    }
+    tokio::task::yield_now().await;
+    while jobs.len() < BATCH_MAX
+        && let Ok(job) = queue.try_recv()
+    {
+        jobs.push(job);
+    }
+    true
 }
 
 #[allow(clippy::disallowed_methods, reason = "measures how long a spend waits, for the metrics only")]
