@@ -51,6 +51,7 @@ meters! {
     SIGNUPS = "igny8_signups_total": "Accounts that were made by registration.";
     LOGINS = "igny8_logins_total": "Logins, by what came of them.";
     CONFIRMATIONS = "igny8_confirmations_total": "Transfers that were confirmed.";
+    SPANS = "igny8_spans_total": "Spans of traces, by what came of them.";
     MAILS = "igny8_mails_total": "Attempts to send a mail, by what came of them.";
     JOB_RUNS = "igny8_job_runs_total": "Runs of a job, by what came of them.";
     JOB_SECONDS = "igny8_job_duration_seconds": "How long a job's last run took.";
@@ -71,6 +72,8 @@ pub const SQLSTATES_TOLD: [&str; 9] = ["25P02", "25P03", "40001", "40P01", "5330
 const SPEND_OUTCOMES: [&str; 4] = ["spent", "replayed", "refused", "failed"];
 /// What may come of a mail.
 const MAIL_OUTCOMES: [&str; 3] = ["sent", "postponed", "given_up"];
+/// What may come of a span.
+const SPAN_OUTCOMES: [&str; 2] = ["sent", "lost"];
 /// Causes of grants.
 const GRANT_CAUSES: [&str; 3] = ["signup", "confirmation", "staff"];
 
@@ -103,10 +106,11 @@ fn begin_at_zero() {
     for name in [POOL_TIMEOUTS, HASHES_REFUSED, CREDITS_SPENT, SIGNUPS, CONFIRMATIONS, THROTTLE_FAILURES] {
         counter!(name).increment(0);
     }
-    let worded: [(&'static str, &'static str, &[&'static str]); 5] = [
+    let worded: [(&'static str, &'static str, &[&'static str]); 6] = [
         (SQLSTATES, "sqlstate", &SQLSTATES_TOLD),
         (SPENDS, "outcome", &SPEND_OUTCOMES),
         (MAILS, "outcome", &MAIL_OUTCOMES),
+        (SPANS, "outcome", &SPAN_OUTCOMES),
         (CREDITS_GRANTED, "cause", &GRANT_CAUSES),
         (LOGINS, "outcome", &["ok", "refused"]),
     ];
@@ -253,6 +257,18 @@ pub fn mailed(sent: usize, postponed: usize, given_up: usize) {
     for (outcome, count) in MAIL_OUTCOMES.into_iter().zip([sent, postponed, given_up]) {
         counter!(MAILS, "outcome" => outcome).increment(u64::try_from(count).unwrap_or(0));
     }
+}
+
+/// The collector took spans.
+pub fn spans_sent(count: u64) {
+    let [sent, _] = SPAN_OUTCOMES;
+    counter!(SPANS, "outcome" => sent).increment(count);
+}
+
+/// Spans did not fit into the queue, or the collector did not take them.
+pub fn spans_lost(count: u64) {
+    let [_, lost] = SPAN_OUTCOMES;
+    counter!(SPANS, "outcome" => lost).increment(count);
 }
 
 /// A job is over.
