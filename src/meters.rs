@@ -68,6 +68,8 @@ const SIZE_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256
 /// SQLSTATEs that somebody should look at: a connection left in a failed transaction, collisions, no connections left,
 /// timeouts of statements and locks, transactions left idle, a server that goes or is gone.
 pub const SQLSTATES_TOLD: [&str; 9] = ["25P02", "25P03", "40001", "40P01", "53300", "55P03", "57014", "57P01", "57P03"];
+/// All others.
+const OTHER_SQLSTATE: &str = "other";
 /// What may come of a spend.
 const SPEND_OUTCOMES: [&str; 4] = ["spent", "replayed", "refused", "failed"];
 /// What may come of a mail.
@@ -106,8 +108,9 @@ fn begin_at_zero() {
     for name in [POOL_TIMEOUTS, HASHES_REFUSED, CREDITS_SPENT, SIGNUPS, CONFIRMATIONS, THROTTLE_FAILURES] {
         counter!(name).increment(0);
     }
-    let worded: [(&'static str, &'static str, &[&'static str]); 6] = [
+    let worded: [(&'static str, &'static str, &[&'static str]); 7] = [
         (SQLSTATES, "sqlstate", &SQLSTATES_TOLD),
+        (SQLSTATES, "sqlstate", &[OTHER_SQLSTATE]),
         (SPENDS, "outcome", &SPEND_OUTCOMES),
         (MAILS, "outcome", &MAIL_OUTCOMES),
         (SPANS, "outcome", &SPAN_OUTCOMES),
@@ -171,7 +174,7 @@ pub fn throttle_shared(is_shared: bool) {
 
 /// The database answered with an error that is no constraint.
 pub fn database_error(sqlstate: &str) {
-    let told = SQLSTATES_TOLD.iter().find(|known| **known == sqlstate).copied().unwrap_or("other");
+    let told = SQLSTATES_TOLD.iter().find(|known| **known == sqlstate).copied().unwrap_or(OTHER_SQLSTATE);
     counter!(SQLSTATES, "sqlstate" => told).increment(1);
 }
 
@@ -273,10 +276,11 @@ pub fn spans_lost(count: u64) {
 
 /// A job is over.
 pub fn job_done(job: &'static str, is_well: bool, took: Duration, at: Timestamp) {
-    counter!(JOB_RUNS, "job" => job, "outcome" => if is_well { "ok" } else { "failed" }).increment(1);
-    gauge!(JOB_SECONDS, "job" => job).set(took.as_secs_f64());
+    // Not "job": Prometheus has that label for itself, and renames ours.
+    counter!(JOB_RUNS, "task" => job, "outcome" => if is_well { "ok" } else { "failed" }).increment(1);
+    gauge!(JOB_SECONDS, "task" => job).set(took.as_secs_f64());
     if is_well {
-        gauge!(JOB_SUCCESS, "job" => job).set(seconds_of(at));
+        gauge!(JOB_SUCCESS, "task" => job).set(seconds_of(at));
     }
 }
 

@@ -100,7 +100,8 @@ fn what_costs_stands_below_its_request_and_mails_and_jobs_by_themselves() {
         let post = Post::of(&app.state.config).unwrap();
         let ana = app.register("ana@example.com").await;
         let spend = || app.post("/api/v1/billing/credits/deduct/").json(json!({"operation": "clustering", "quantity": 1}));
-        let site = app.post("/api/v1/auth/sites/").bearer(&ana.access).json(json!({"name": "Blog"})).send().await.expect(201).data()["id"].clone();
+        let site =
+            app.post("/api/v1/auth/sites/").bearer(&ana.access).json(json!({"name": "Blog"})).send().await.expect(201).data()["id"].clone();
         let key = app.post(&format!("/api/v1/auth/sites/{site}/api-key/")).bearer(&ana.access).send().await.expect(201);
 
         let log_in = app.post("/api/v1/auth/login/").json(json!({"email": "ana@example.com", "password": PASSWORD}));
@@ -113,9 +114,7 @@ fn what_costs_stands_below_its_request_and_mails_and_jobs_by_themselves() {
         let stop = CancellationToken::new();
         let porter = tokio::spawn(jobs::run(app.state.clone(), jobs::ROUND, stop.clone()));
         let told = collector
-            .wait_for(|told| {
-                ["mail.send", "mail.purge", "system.verify"].iter().all(|name| told.iter().any(|told| told.name == *name))
-            })
+            .wait_for(|told| ["mail.send", "mail.purge", "system.verify"].iter().all(|name| told.iter().any(|told| told.name == *name)))
             .await;
         stop.cancel();
         porter.await.unwrap();
@@ -185,7 +184,10 @@ async fn the_program_tells_its_last_spans_before_it_ends_and_its_log_names_their
     assert!(ended.success() && told.iter().any(is_it), "{ended}: {told:?}");
     let trace = &told.iter().find(|told| is_it(told)).unwrap().trace;
     let lines = program.logged();
-    assert!(lines.lines().any(|line| line.contains(&format!("\"trace_id\":\"{trace}\"")) && line.contains("/api/v1/auth/plans/{slug}")), "{lines}");
+    assert!(
+        lines.lines().any(|line| line.contains(&format!("\"trace_id\":\"{trace}\"")) && line.contains("/api/v1/auth/plans/{slug}")),
+        "{lines}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

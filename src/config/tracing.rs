@@ -58,9 +58,12 @@ mod tests {
 
     #[test]
     fn what_can_not_be_a_collector_or_a_share_is_named() {
-        let endpoints = ["collector:4318", "https://collector", "http://", "http://u:p@collector", "http://collector?x=1", "http://collector#x"];
-        for (name, wrong) in
-            endpoints.map(|wrong| ("OTEL_EXPORTER_OTLP_ENDPOINT", wrong)).into_iter().chain(["2", "-0.1", "NaN", "all"].map(|wrong| ("OTEL_TRACES_SAMPLER_ARG", wrong)))
+        let endpoints =
+            ["collector:4318", "https://collector", "http://", "http://u:p@collector", "http://collector?x=1", "http://collector#x"];
+        for (name, wrong) in endpoints
+            .map(|wrong| ("OTEL_EXPORTER_OTLP_ENDPOINT", wrong))
+            .into_iter()
+            .chain(["2", "-0.1", "NaN", "all"].map(|wrong| ("OTEL_TRACES_SAMPLER_ARG", wrong)))
         {
             let errors = read(&[(name, wrong)]).unwrap_err();
             assert!(errors.len() == 1 && errors[0].starts_with(name), "{wrong}: {errors:?}");

@@ -191,7 +191,10 @@ mod tests {
     fn milliseconds_are_rounded_to_the_microsecond_and_have_no_tail() {
         let shown = |nanos| milliseconds(Duration::from_nanos(nanos)).to_string();
 
-        assert_eq!([158_864, 158_499, 158_500, 400, 999_999, 1_000_001, 12_000_000].map(shown), ["0.159", "0.158", "0.159", "0", "1", "1", "12"]);
+        assert_eq!(
+            [158_864, 158_499, 158_500, 400, 999_999, 1_000_001, 12_000_000].map(shown),
+            ["0.159", "0.158", "0.159", "0", "1", "1", "12"]
+        );
         // Whatever it is, three places at the most.
         for microseconds in (0..20_000_000).step_by(997) {
             let text = milliseconds(Duration::from_micros(microseconds)).to_string();
