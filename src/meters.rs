@@ -4,7 +4,10 @@
 //! which are atomic increments; the rest is looked up by name, and happens once a batch, a mail, a refusal. No label has more
 //! values than a list of words or the router has: no account, no address, no id.
 
-use crate::{build_info::BUILD, clock::Timestamp};
+use crate::{
+    build_info::{BUILD, BuildInfo},
+    clock::Timestamp,
+};
 use metrics::{Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
@@ -97,8 +100,9 @@ pub fn start() -> Result<PrometheusHandle, BuildError> {
         metrics::describe_counter!(*name, *help);
         metrics::describe_histogram!(*name, *help);
     }
-    gauge!(BUILD_INFO, "version" => BUILD.version, "commit" => BUILD.commit, "dirty" => if BUILD.dirty { "true" } else { "false" })
-        .set(1.0);
+    let BuildInfo { version, commit, dirty, built_at } = BUILD;
+    let dirty = if dirty { "true" } else { "false" };
+    gauge!(BUILD_INFO, "version" => version, "commit" => commit, "dirty" => dirty, "built_at" => built_at).set(1.0);
     begin_at_zero();
     Ok(handle)
 }

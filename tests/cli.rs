@@ -5,6 +5,7 @@
 #[path = "support/database.rs"]
 mod database;
 
+use igny8::build_info::BUILD;
 use std::{
     env, fs,
     io::{BufRead as _, BufReader, Read as _},
@@ -338,6 +339,8 @@ fn without_any_setting_it_starts_its_own_postgres_and_stops_both_when_asked() {
     assert_eq!(beside["plans"].as_array().map(Vec::len), Some(6));
     assert!(secret.len() >= 32 && secret == second_secret);
     assert!(!first_log.contains(&*String::from_utf8_lossy(&secret)), "the secret is in the log");
+    let build = [format!("commit=\"{}\"", BUILD.commit), format!("dirty={}", BUILD.dirty), format!("built_at=\"{}\"", BUILD.built_at)];
+    assert!(build.iter().all(|part| first_log.contains(part)), "which build serves is not in the log: {first_log}");
 }
 
 #[test]

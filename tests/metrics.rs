@@ -134,15 +134,18 @@ async fn the_metrics_tell_what_happened_and_name_nobody() {
     assert!((clean - f64::from(i32::try_from(app.now().timestamp()).unwrap())).abs() < 1.0, "{clean}");
     assert!(
         after.contains(&format!(
-            "igny8_build_info{{version=\"{}\",commit=\"{}\",dirty=\"{}\"}} 1",
-            BUILD.version, BUILD.commit, BUILD.dirty
+            "igny8_build_info{{version=\"{}\",commit=\"{}\",dirty=\"{}\",built_at=\"{}\"}} 1",
+            BUILD.version, BUILD.commit, BUILD.dirty, BUILD.built_at
         )),
         "{after}"
     );
     // Nobody is named: not an account, an address, or what a client made up. Nor is a label called as one of Prometheus's own.
     let label = regex_lite::Regex::new(r#"[{,]([a-z_]+)=""#).unwrap();
     let labels = label.captures_iter(&after).map(|found| found[1].to_owned()).collect::<BTreeSet<_>>();
-    let known = ["cause", "commit", "dirty", "le", "method", "outcome", "route", "scope", "sqlstate", "state", "status", "task", "version"];
+    let known = [
+        "built_at", "cause", "commit", "dirty", "le", "method", "outcome", "route", "scope", "sqlstate", "state", "status", "task",
+        "version",
+    ];
     assert!(labels.iter().all(|label| known.contains(&label.as_str())), "{labels:?}");
     assert!(["ana@", "made/up", "BREW", PASSWORD].iter().all(|secret| !after.contains(secret)), "{after}");
     let told = after.lines().filter_map(|line| line.split(['{', ' ']).next()).filter(|name| name.starts_with("igny8_"));

@@ -7,7 +7,7 @@ use super::{
 };
 use igny8::{
     auth::{authenticator::Authenticator, model::HashingCost, tokens::TokenSecrets},
-    build_info::BUILD,
+    build_info::{BUILD, BuildInfo},
     clock::SystemClock,
     config::{Config, JWT_SECRET_BYTES_MIN},
     jobs, meters, secrets, server,
@@ -118,8 +118,10 @@ fn asked_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// The URL; after the first start also what to do next.
+/// The URL; after the first start also what to do next. The log tells which build it is.
 fn announce(config: &Config, address: SocketAddr, is_first_start: bool, output: Output) {
+    let BuildInfo { version, commit, dirty, built_at } = BUILD;
+    tracing::info!(version, commit, dirty, built_at, %address, "serving");
     let url = config.public_url.clone().unwrap_or_else(|| format!("http://{}", reachable(address)));
     let docs = format!("{url}/api/docs/");
     let program = std::env::current_exe().map_or_else(|_| "igny8".to_owned(), |path| path.display().to_string());
