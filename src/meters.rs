@@ -281,7 +281,10 @@ pub fn spans_lost(count: u64) {
 /// A job is over.
 pub fn job_done(job: &'static str, is_well: bool, took: Duration, at: Timestamp) {
     // Not "job": Prometheus has that label for itself, and renames ours.
-    counter!(JOB_RUNS, "task" => job, "outcome" => if is_well { "ok" } else { "failed" }).increment(1);
+    // Both, so that the first failure is growth and not a beginning.
+    for (outcome, is_it) in [("ok", is_well), ("failed", !is_well)] {
+        counter!(JOB_RUNS, "task" => job, "outcome" => outcome).increment(u64::from(is_it));
+    }
     gauge!(JOB_SECONDS, "task" => job).set(took.as_secs_f64());
     if is_well {
         gauge!(JOB_SUCCESS, "task" => job).set(seconds_of(at));

@@ -1,6 +1,7 @@
 //! How requests are told to a collector: a real one as far as its protocol goes, over TCP. A program of its own, because
 //! tracing is the whole process's.
 #![allow(clippy::unwrap_used, reason = "a test that can not read its answer has failed")]
+#![allow(clippy::disallowed_methods, reason = "how the program is started is no setting of the application")]
 
 #[path = "api/support/mod.rs"]
 mod support;
