@@ -272,7 +272,7 @@ async fn production_refuses_an_old_schema_until_it_is_migrated_and_everybody_a_n
     )
     .await;
     let newer = production.run(&["serve"]).expect(1);
-    let newer_elsewhere = Program::new().with("DATABASE_URL", database.url()).run(&["serve"]).expect(1);
+    let newer_elsewhere = Program::new().with("DATABASE_URL", database.url()).with("BIND_ADDR", free_address()).run(&["serve"]).expect(1);
 
     assert!(refused.complained.contains("run `igny8 migrate`"), "{refused:?}");
     assert!(migrated["applied"].as_u64().expect("a count") >= 9 && again["applied"] == 0, "{migrated} {again}");
@@ -280,7 +280,7 @@ async fn production_refuses_an_old_schema_until_it_is_migrated_and_everybody_a_n
     assert_eq!(code, Some(0), "{log}");
     assert!(
         newer.complained.contains("newer than this program") && newer_elsewhere.complained.contains("newer than this program"),
-        "{newer:?}"
+        "{newer:?} {newer_elsewhere:?}"
     );
     database.close().await;
 }
