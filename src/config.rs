@@ -1,12 +1,15 @@
 //! Every environment variable, parsed once, with all errors at once. Secrets are wrapped, so that they can't be logged.
 
 mod reader;
+mod tracing;
 
 use crate::money::{Credits, Money};
 use ipnet::IpNet;
 use reader::Reader;
 use secrecy::SecretString;
 use std::{fmt, net::SocketAddr, path::PathBuf};
+
+pub use tracing::Tracing;
 
 /// One environment variable that the program reads.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +58,9 @@ pub const VARIABLES: &[Variable] = &[
     variable("REDIS_URL", ""),
     variable("REDIS_TIMEOUT_MS", "50"),
     variable("METRICS_ADDR", ""),
+    variable("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+    variable("OTEL_SERVICE_NAME", "igny8"),
+    variable("OTEL_TRACES_SAMPLER_ARG", "1"),
     variable("LOG_FORMAT", "pretty"),
     variable("LOG_LEVEL", "info"),
 ];
@@ -153,6 +159,8 @@ pub struct Config {
     pub redis_timeout_ms: u64,
     /// Where metrics are told; unset: nowhere.
     pub metrics_addr: Option<SocketAddr>,
+    /// How requests are traced; unset: not at all.
+    pub tracing: Option<Tracing>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// A filter such as `info` or `igny8=debug,warn`.
@@ -225,6 +233,7 @@ impl Config {
             redis_url: reader.optional("REDIS_URL").map(SecretString::from),
             redis_timeout_ms: reader.ranged("REDIS_TIMEOUT_MS", 1, 10_000),
             metrics_addr: reader.address("METRICS_ADDR"),
+            tracing: Tracing::read(&mut reader),
             log_format: reader.parsed("LOG_FORMAT", "pretty or json", LogFormat::Pretty),
             log_level: reader.text("LOG_LEVEL"),
         };

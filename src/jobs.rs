@@ -14,6 +14,7 @@ use crate::{
     sites,
     state::AppState,
     system,
+    traces::Step,
 };
 use std::{error::Error, pin::Pin, sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
@@ -151,7 +152,12 @@ async fn ask_the_laws(state: AppState, stop: CancellationToken) {
     rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while stop.run_until_cancelled(rounds.tick()).await.is_some() {
         let (now, began) = (state.clock.now(), state.clock.elapsed());
+        let mut step = Step::own(LAWS_JOB);
         let Some(asked) = stop.run_until_cancelled(system::service::verify_daily(&state.pool, now)).await else { return };
+        if asked.is_err() {
+            step.failed();
+        }
+        drop(step);
         meters::job_done(LAWS_JOB, asked.is_ok(), state.clock.elapsed().saturating_sub(began), now);
         match asked {
             Ok(0) => {}
@@ -196,6 +202,7 @@ async fn do_all(state: &AppState, jobs: &[Job], stop: &CancellationToken) {
         }
         // In a task of its own, which a drain waits for: a panic ends this job only.
         let (now, began) = (state.clock.now(), state.clock.elapsed());
+        let mut step = Step::own(job.name);
         let doing = (job.run)(state.clone(), now);
         let done = tokio::spawn(state.tasks.track_future(doing)).await;
         let failure = match done {
@@ -205,6 +212,7 @@ async fn do_all(state: &AppState, jobs: &[Job], stop: &CancellationToken) {
         };
         meters::job_done(job.name, failure.is_none(), state.clock.elapsed().saturating_sub(began), now);
         let Some(failure) = failure else { continue };
+        step.failed();
         tracing::error!(job = job.name, reason = failure, "a job failed; it is tried again in the next round");
     }
 }

@@ -32,4 +32,5 @@ pub mod jobs;
 pub mod router;
 pub mod server;
 pub mod telemetry;
+pub mod traces;
 pub mod web;

@@ -4,7 +4,10 @@
 //! which are atomic increments; the rest is looked up by name, and happens once a batch, a mail, a refusal. No label has more
 //! values than a list of words or the router has: no account, no address, no id.
 
-use crate::{build_info::BUILD, clock::Timestamp};
+use crate::{
+    build_info::{BUILD, BuildInfo},
+    clock::Timestamp,
+};
 use metrics::{Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
@@ -51,6 +54,7 @@ meters! {
     SIGNUPS = "igny8_signups_total": "Accounts that were made by registration.";
     LOGINS = "igny8_logins_total": "Logins, by what came of them.";
     CONFIRMATIONS = "igny8_confirmations_total": "Transfers that were confirmed.";
+    SPANS = "igny8_spans_total": "Spans of traces, by what came of them.";
     MAILS = "igny8_mails_total": "Attempts to send a mail, by what came of them.";
     JOB_RUNS = "igny8_job_runs_total": "Runs of a job, by what came of them.";
     JOB_SECONDS = "igny8_job_duration_seconds": "How long a job's last run took.";
@@ -67,10 +71,14 @@ const SIZE_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256
 /// SQLSTATEs that somebody should look at: a connection left in a failed transaction, collisions, no connections left,
 /// timeouts of statements and locks, transactions left idle, a server that goes or is gone.
 pub const SQLSTATES_TOLD: [&str; 9] = ["25P02", "25P03", "40001", "40P01", "53300", "55P03", "57014", "57P01", "57P03"];
+/// All others.
+const OTHER_SQLSTATE: &str = "other";
 /// What may come of a spend.
 const SPEND_OUTCOMES: [&str; 4] = ["spent", "replayed", "refused", "failed"];
 /// What may come of a mail.
 const MAIL_OUTCOMES: [&str; 3] = ["sent", "postponed", "given_up"];
+/// What may come of a span.
+const SPAN_OUTCOMES: [&str; 2] = ["sent", "lost"];
 /// Causes of grants.
 const GRANT_CAUSES: [&str; 3] = ["signup", "confirmation", "staff"];
 
@@ -92,8 +100,9 @@ pub fn start() -> Result<PrometheusHandle, BuildError> {
         metrics::describe_counter!(*name, *help);
         metrics::describe_histogram!(*name, *help);
     }
-    gauge!(BUILD_INFO, "version" => BUILD.version, "commit" => BUILD.commit, "dirty" => if BUILD.dirty { "true" } else { "false" })
-        .set(1.0);
+    let BuildInfo { version, commit, dirty, built_at } = BUILD;
+    let dirty = if dirty { "true" } else { "false" };
+    gauge!(BUILD_INFO, "version" => version, "commit" => commit, "dirty" => dirty, "built_at" => built_at).set(1.0);
     begin_at_zero();
     Ok(handle)
 }
@@ -103,10 +112,12 @@ fn begin_at_zero() {
     for name in [POOL_TIMEOUTS, HASHES_REFUSED, CREDITS_SPENT, SIGNUPS, CONFIRMATIONS, THROTTLE_FAILURES] {
         counter!(name).increment(0);
     }
-    let worded: [(&'static str, &'static str, &[&'static str]); 5] = [
+    let worded: [(&'static str, &'static str, &[&'static str]); 7] = [
         (SQLSTATES, "sqlstate", &SQLSTATES_TOLD),
+        (SQLSTATES, "sqlstate", &[OTHER_SQLSTATE]),
         (SPENDS, "outcome", &SPEND_OUTCOMES),
         (MAILS, "outcome", &MAIL_OUTCOMES),
+        (SPANS, "outcome", &SPAN_OUTCOMES),
         (CREDITS_GRANTED, "cause", &GRANT_CAUSES),
         (LOGINS, "outcome", &["ok", "refused"]),
     ];
@@ -167,7 +178,7 @@ pub fn throttle_shared(is_shared: bool) {
 
 /// The database answered with an error that is no constraint.
 pub fn database_error(sqlstate: &str) {
-    let told = SQLSTATES_TOLD.iter().find(|known| **known == sqlstate).copied().unwrap_or("other");
+    let told = SQLSTATES_TOLD.iter().find(|known| **known == sqlstate).copied().unwrap_or(OTHER_SQLSTATE);
     counter!(SQLSTATES, "sqlstate" => told).increment(1);
 }
 
@@ -255,12 +266,28 @@ pub fn mailed(sent: usize, postponed: usize, given_up: usize) {
     }
 }
 
+/// The collector took spans.
+pub fn spans_sent(count: u64) {
+    let [sent, _] = SPAN_OUTCOMES;
+    counter!(SPANS, "outcome" => sent).increment(count);
+}
+
+/// Spans did not fit into the queue, or the collector did not take them.
+pub fn spans_lost(count: u64) {
+    let [_, lost] = SPAN_OUTCOMES;
+    counter!(SPANS, "outcome" => lost).increment(count);
+}
+
 /// A job is over.
 pub fn job_done(job: &'static str, is_well: bool, took: Duration, at: Timestamp) {
-    counter!(JOB_RUNS, "job" => job, "outcome" => if is_well { "ok" } else { "failed" }).increment(1);
-    gauge!(JOB_SECONDS, "job" => job).set(took.as_secs_f64());
+    // Not "job": Prometheus has that label for itself, and renames ours.
+    // Both, so that the first failure is growth and not a beginning.
+    for (outcome, is_it) in [("ok", is_well), ("failed", !is_well)] {
+        counter!(JOB_RUNS, "task" => job, "outcome" => outcome).increment(u64::from(is_it));
+    }
+    gauge!(JOB_SECONDS, "task" => job).set(took.as_secs_f64());
     if is_well {
-        gauge!(JOB_SUCCESS, "job" => job).set(seconds_of(at));
+        gauge!(JOB_SUCCESS, "task" => job).set(seconds_of(at));
     }
 }
 

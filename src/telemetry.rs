@@ -2,7 +2,8 @@
 
 use crate::config::{Config, LogFormat};
 use std::io::IsTerminal as _;
-use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _};
+use tracing::Subscriber;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt::MakeWriter, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _};
 
 /// Libraries that tell what goes over the wire when they are asked for more: headers, and with them tokens and keys.
 /// They are held at this level whatever `LOG_LEVEL` says.
@@ -27,12 +28,21 @@ pub enum TelemetryError {
 /// When the filter can't be read, or the log is running already.
 pub fn start(config: &Config) -> Result<(), TelemetryError> {
     let filter = filter(&config.log_level)?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = match config.log_format {
+    subscriber(filter, config.log_format, std::io::stderr).try_init().map_err(|_| TelemetryError::Twice)
+}
+
+fn subscriber<W>(filter: EnvFilter, format: LogFormat, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer::<Registry>().with_writer(writer);
+    let lines = match format {
         LogFormat::Pretty => lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).compact().boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    registry().with(lines.with_filter(filter)).try_init().map_err(|_| TelemetryError::Twice)
+    // The filter stands before all lines, not at a layer: there, a record of the `log` crate that it refuses would take the
+    // next event on that thread along.
+    registry().with(lines).with(filter)
 }
 
 fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
@@ -48,6 +58,57 @@ fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+    use tracing::{Dispatch, Event, Level, Metadata, dispatcher::with_default};
+    use tracing_subscriber::layer::Context;
+
+    /// Keeps what is written.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Keeps what an event is.
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Option<&'static Metadata<'static>>>>);
+
+    impl<S: Subscriber> Layer<S> for Seen {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            *self.0.lock().unwrap() = Some(event.metadata());
+        }
+    }
+
+    #[test]
+    fn what_is_refused_takes_no_other_line_along() {
+        let (seen, kept) = (Seen::default(), Kept::default());
+        with_default(&Dispatch::new(registry().with(seen.clone())), || tracing::event!(target: "sqlx", Level::INFO, "refused"));
+        let refused = seen.0.lock().unwrap().unwrap();
+        let writer = kept.clone();
+        let log = Dispatch::new(subscriber(filter("warn").unwrap(), LogFormat::Json, move || writer.clone()));
+
+        // What the `log` crate's records do: they ask first.
+        let is_wanted = with_default(&log, || {
+            tracing::warn!("the first");
+            let is_wanted = tracing::dispatcher::get_default(|log| log.enabled(refused));
+            tracing::warn!("the second");
+            is_wanted
+        });
+
+        let lines = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert!(!is_wanted && lines.contains("the first") && lines.contains("the second"), "{lines}");
+    }
 
     #[test]
     fn a_level_and_a_filter_are_read_and_anything_else_is_named() {

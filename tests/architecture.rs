@@ -70,10 +70,11 @@ fn floor_of(path: &str) -> Floor {
     let (folder, file) = path.split_once('/').unwrap_or(("", path));
     let stem = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".rs");
     match (folder, stem) {
-        ("", "ids" | "money" | "period" | "clock" | "config" | "secrets" | "sealing" | "build_info" | "telemetry" | "meters") => {
-            Floor::Ground
-        }
-        ("config", _) => Floor::Ground,
+        (
+            "",
+            "ids" | "money" | "period" | "clock" | "config" | "secrets" | "sealing" | "build_info" | "telemetry" | "traces" | "meters",
+        ) => Floor::Ground,
+        ("config" | "traces", _) => Floor::Ground,
         ("", "db" | "replica") | ("embedded", _) => Floor::Store,
         ("", "state") => Floor::State,
         ("", "router" | "jobs" | "server" | "main" | "lib") | ("cli" | "server" | "jobs", _) => Floor::Top,

@@ -5,6 +5,7 @@
 #[path = "support/database.rs"]
 mod database;
 
+use igny8::build_info::BUILD;
 use std::{
     env, fs,
     io::{BufRead as _, BufReader, Read as _},
@@ -271,7 +272,7 @@ async fn production_refuses_an_old_schema_until_it_is_migrated_and_everybody_a_n
     )
     .await;
     let newer = production.run(&["serve"]).expect(1);
-    let newer_elsewhere = Program::new().with("DATABASE_URL", database.url()).run(&["serve"]).expect(1);
+    let newer_elsewhere = Program::new().with("DATABASE_URL", database.url()).with("BIND_ADDR", free_address()).run(&["serve"]).expect(1);
 
     assert!(refused.complained.contains("run `igny8 migrate`"), "{refused:?}");
     assert!(migrated["applied"].as_u64().expect("a count") >= 9 && again["applied"] == 0, "{migrated} {again}");
@@ -279,7 +280,7 @@ async fn production_refuses_an_old_schema_until_it_is_migrated_and_everybody_a_n
     assert_eq!(code, Some(0), "{log}");
     assert!(
         newer.complained.contains("newer than this program") && newer_elsewhere.complained.contains("newer than this program"),
-        "{newer:?}"
+        "{newer:?} {newer_elsewhere:?}"
     );
     database.close().await;
 }
@@ -338,6 +339,8 @@ fn without_any_setting_it_starts_its_own_postgres_and_stops_both_when_asked() {
     assert_eq!(beside["plans"].as_array().map(Vec::len), Some(6));
     assert!(secret.len() >= 32 && secret == second_secret);
     assert!(!first_log.contains(&*String::from_utf8_lossy(&secret)), "the secret is in the log");
+    let build = [format!("commit=\"{}\"", BUILD.commit), format!("dirty={}", BUILD.dirty), format!("built_at=\"{}\"", BUILD.built_at)];
+    assert!(build.iter().all(|part| first_log.contains(part)), "which build serves is not in the log: {first_log}");
 }
 
 #[test]

@@ -89,6 +89,7 @@ async fn the_metrics_tell_what_happened_and_name_nobody() {
     let broken = sqlx::query("select 1/0").execute(app.pool()).await.unwrap_err();
     drop(igny8::db::StoreError::from(broken));
     service::verify_daily(app.pool(), app.now()).await.unwrap();
+    meters::job_done("mail.purge", true, std::time::Duration::from_millis(3), app.now());
     let after = get(address, "/metrics").await;
 
     let grew = |series: &str| value(&after, series) - value(&before, series);
@@ -101,6 +102,10 @@ async fn the_metrics_tell_what_happened_and_name_nobody() {
         ("igny8_spends_total{outcome=\"spent\"}", 1.0),
         ("igny8_spends_total{outcome=\"refused\"}", 1.0),
         ("igny8_credits_spent_total", 30.0),
+        ("igny8_spend_batch_size_count", 2.0),
+        ("igny8_spend_batch_size_sum", 2.0),
+        ("igny8_spend_wait_seconds_count", 2.0),
+        ("igny8_job_runs_total{task=\"mail.purge\",outcome=\"ok\"}", 1.0),
         ("igny8_credits_granted_total{cause=\"signup\"}", 2_000.0),
         ("igny8_credits_granted_total{cause=\"confirmation\"}", 1_000.0),
         ("igny8_throttled_total{scope=\"auth\"}", 5.0),
@@ -114,24 +119,35 @@ async fn the_metrics_tell_what_happened_and_name_nobody() {
     ] {
         assert!((grew(series) - by).abs() < 0.001, "{series} grew by {} and not by {by}:\n{after}", grew(series));
     }
-    assert!(
-        after.contains("igny8_database_pool_connections{state=\"in_use\"} ")
-            && value(&after, "igny8_database_pool_connections{state=\"idle\"}") >= 1.0
-    );
+    for series in [
+        "igny8_database_pool_connections{state=\"in_use\"} ",
+        "igny8_database_pool_wait_seconds ",
+        "igny8_password_hashes{state=\"running\"} ",
+        "igny8_password_hashes{state=\"waiting\"} ",
+        "igny8_spans_total{outcome=\"sent\"} ",
+        // A series that begins with its first failure shows no growth.
+        "igny8_job_runs_total{task=\"mail.purge\",outcome=\"failed\"} 0",
+    ] {
+        assert!(after.contains(series), "{series} is not told:\n{after}");
+    }
+    assert!(value(&after, "igny8_database_pool_connections{state=\"idle\"}") >= 1.0);
     assert!((value(&after, "igny8_database_pool_connections_max") - 8.0).abs() < 0.001);
     let clean = value(&after, "igny8_verify_last_clean_timestamp_seconds");
     assert!((clean - f64::from(i32::try_from(app.now().timestamp()).unwrap())).abs() < 1.0, "{clean}");
     assert!(
         after.contains(&format!(
-            "igny8_build_info{{version=\"{}\",commit=\"{}\",dirty=\"{}\"}} 1",
-            BUILD.version, BUILD.commit, BUILD.dirty
+            "igny8_build_info{{version=\"{}\",commit=\"{}\",dirty=\"{}\",built_at=\"{}\"}} 1",
+            BUILD.version, BUILD.commit, BUILD.dirty, BUILD.built_at
         )),
         "{after}"
     );
-    // Nobody is named: not an account, an address, or what a client made up.
+    // Nobody is named: not an account, an address, or what a client made up. Nor is a label called as one of Prometheus's own.
     let label = regex_lite::Regex::new(r#"[{,]([a-z_]+)=""#).unwrap();
     let labels = label.captures_iter(&after).map(|found| found[1].to_owned()).collect::<BTreeSet<_>>();
-    let known = ["cause", "commit", "dirty", "job", "le", "method", "outcome", "route", "scope", "sqlstate", "state", "status", "version"];
+    let known = [
+        "built_at", "cause", "commit", "dirty", "le", "method", "outcome", "route", "scope", "sqlstate", "state", "status", "task",
+        "version",
+    ];
     assert!(labels.iter().all(|label| known.contains(&label.as_str())), "{labels:?}");
     assert!(["ana@", "made/up", "BREW", PASSWORD].iter().all(|secret| !after.contains(secret)), "{after}");
     let told = after.lines().filter_map(|line| line.split(['{', ' ']).next()).filter(|name| name.starts_with("igny8_"));

@@ -165,6 +165,20 @@ fn d_the_image_is_built_from_the_lock_file_only_and_holds_the_one_binary() {
     );
 }
 
+/// cargo refuses a Cargo.toml that names a target without a file, also one that is not built.
+#[test]
+fn d_the_layer_of_dependencies_has_a_stub_for_every_bench() {
+    let manifest = read("Cargo.toml");
+
+    let benches = manifest.split("[[bench]]").skip(1).map(|bench| bench.split('"').nth(1).unwrap()).collect::<Vec<_>>();
+
+    let stubs = instructions().into_iter().find(|line| line.contains("touch src/lib.rs")).unwrap();
+    assert!(!benches.is_empty());
+    for bench in benches {
+        assert!(stubs.contains(&format!(" benches/{bench}.rs ")), "add benches/{bench}.rs to the stubs in the Dockerfile");
+    }
+}
+
 /// The lines of a service in the compose file.
 fn service<'a>(compose: &'a str, name: &str) -> Vec<&'a str> {
     let begins = format!("  {name}:");

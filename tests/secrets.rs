@@ -1,10 +1,16 @@
-//! Secrets that are planted wherever a client can put one, and looked for where they must not be: in the log at TRACE, and
-//! in every row of the database. A program of its own, because it listens to the whole process.
+//! Secrets that are planted wherever a client can put one, and looked for where they must not be: in the log at TRACE, in the
+//! spans that a collector is told, and in every row of the database. A program of its own, because it listens to the whole
+//! process.
 #![allow(clippy::unwrap_used, reason = "a test that can not read its answer has failed")]
 
 #[path = "api/support/mod.rs"]
 mod support;
 
+#[path = "support/collector.rs"]
+mod collector;
+
+use collector::Collector;
+use igny8::{config::Config, traces};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use std::{
@@ -150,18 +156,27 @@ async fn mailed_tokens(app: &TestApp) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_secret_is_in_the_log_at_trace_or_in_a_dump_of_the_database() {
-    let log = Log::default();
+async fn no_secret_is_in_the_log_at_trace_in_a_span_or_in_a_dump_of_the_database() {
+    let (log, collector) = (Log::default(), Collector::start().await);
+    let endpoint = collector.url();
+    let config = Config::parse(&[], |name| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| endpoint.clone())).unwrap();
+    let courier = traces::start(&config.tracing.unwrap()).unwrap();
     tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(log.clone()).init();
     tracing::trace!("the log is heard");
     let app = TestApp::start().await;
 
     let secrets = plant(&app).await;
     let dumped = dump(&app).await;
+    courier.close(Duration::from_secs(30)).await;
 
     let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
     // The log does speak, of every request and at TRACE; and the dump has what it should have.
     assert!(logged.contains("the log is heard") && logged.matches("request_id=").count() > 25, "{}", logged.len());
+    // So do the spans: of requests, and of what was done for them.
+    let (raw, told) = (collector.raw(), collector.told());
+    let told_of = |name: &str| told.iter().filter(|told| told.name == name).count();
+    assert!(told_of("POST /api/v1/auth/login") > 3 && told_of("argon2.hash") > 3 && told_of("gate.person") > 3, "{told:?}");
+    let spans = String::from_utf8_lossy(&raw);
     assert!(dumped.iter().any(|(table, rows)| table == "users" && rows.contains("ana@example.com")));
     for (name, secret) in &secrets {
         assert!(secret.len() >= 16, "{name} is too short to be looked for");
@@ -169,6 +184,7 @@ async fn no_secret_is_in_the_log_at_trace_or_in_a_dump_of_the_database() {
             let line = logged[..at].rfind('\n').map_or(0, |newline| newline + 1);
             panic!("a {name} is in the log: {}", logged[line..].lines().next().unwrap_or(""));
         }
+        assert!(!spans.contains(secret.as_str()), "a {name} is in a span");
         // Bytes are shown in hexadecimal.
         let bytes = secret.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
         for (table, rows) in &dumped {
@@ -176,6 +192,7 @@ async fn no_secret_is_in_the_log_at_trace_or_in_a_dump_of_the_database() {
             assert!(!rows.contains(secret.as_str()), "a {name} is in {table}");
         }
     }
-    // Nor an address in the log.
+    // Nor an address in the log or in a span.
     assert!(!logged.contains("ana@example.com"), "an e-mail address is in the log");
+    assert!(!spans.contains("example.com"), "an e-mail address is in a span");
 }

@@ -14,6 +14,7 @@ use crate::{
     meters,
     sealing::Vault,
     secrets,
+    traces::Step,
 };
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -207,7 +208,10 @@ impl Authenticator {
             meters::password_refused();
             HashingError::Busy
         })?;
+        let queueing = Step::part("argon2.queue");
         let core = Arc::clone(&self.cores).acquire_owned().await.map_err(|_| HashingError::Failed)?;
+        drop(queueing);
+        let _hashing = Step::part("argon2.hash");
         // The permits move into the closure: a caller that is gone frees no core that is still at work.
         let permits: [OwnedSemaphorePermit; 2] = [waiting, core];
         let done = tokio::task::spawn_blocking(move || {

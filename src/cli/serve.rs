@@ -7,11 +7,12 @@ use super::{
 };
 use igny8::{
     auth::{authenticator::Authenticator, model::HashingCost, tokens::TokenSecrets},
-    build_info::BUILD,
+    build_info::{BUILD, BuildInfo},
     clock::SystemClock,
     config::{Config, JWT_SECRET_BYTES_MIN},
     jobs, meters, secrets, server,
     state::AppState,
+    traces::{self, Courier},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
@@ -23,12 +24,16 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
+
+/// How long the last spans may take to their collector, while the database is let go of.
+const LAST_SPANS: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn serve(config: Config, output: Output) -> Result<(), Failure> {
@@ -40,6 +45,7 @@ pub(crate) async fn serve(config: Config, output: Output) -> Result<(), Failure>
     };
     let address = listener.local_addr().map_err(|error| Failure::failed(whole(&error)))?;
     let asked_to_stop = asked_to_stop()?;
+    let traces = start_traces(&config)?;
     let database = Database::open(&config).await?;
     announce(&config, address, database.is_new, output);
     let state = state(config, database.pool.clone())?;
@@ -59,7 +65,12 @@ pub(crate) async fn serve(config: Config, output: Output) -> Result<(), Failure>
     if let Err(error) = porter.await {
         tracing::error!(%error, "the scheduler ended badly");
     }
-    database.close().await;
+    let told = async {
+        if let Some(courier) = traces {
+            courier.close(LAST_SPANS).await;
+        }
+    };
+    tokio::join!(database.close(), told);
     served.map_err(|error| Failure::failed(format!("the server stopped: {error}")))
 }
 
@@ -77,6 +88,11 @@ pub(crate) fn state(mut config: Config, pool: PgPool) -> Result<AppState, Failur
 /// Begins to count, before anything happens that would be missed.
 fn start_meters() -> Result<PrometheusHandle, Failure> {
     meters::start().map_err(|error| Failure::failed(format!("metrics can't be recorded: {error}")))
+}
+
+/// Begins to trace, where a collector is named.
+fn start_traces(config: &Config) -> Result<Option<Courier>, Failure> {
+    config.tracing.as_ref().map(traces::start).transpose().map_err(|error| Failure::failed(error.to_string()))
 }
 
 async fn listen_at(variable: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -102,8 +118,10 @@ fn asked_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// The URL; after the first start also what to do next.
+/// The URL; after the first start also what to do next. The log tells which build it is.
 fn announce(config: &Config, address: SocketAddr, is_first_start: bool, output: Output) {
+    let BuildInfo { version, commit, dirty, built_at } = BUILD;
+    tracing::info!(version, commit, dirty, built_at, %address, "serving");
     let url = config.public_url.clone().unwrap_or_else(|| format!("http://{}", reachable(address)));
     let docs = format!("{url}/api/docs/");
     let program = std::env::current_exe().map_or_else(|_| "igny8".to_owned(), |path| path.display().to_string());

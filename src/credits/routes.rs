@@ -17,6 +17,7 @@ use crate::{
     money::Credits,
     request_body,
     state::AppState,
+    traces,
     web::{
         caller::{Now, Reader, Viewer},
         envelope::{Answer, Envelope},
@@ -203,6 +204,7 @@ async fn deduct(
 /// Does the work, first on trust where the payer was known before, and once more when he had to be proven. Answers 201; a
 /// replay says so.
 pub async fn spend_by(state: &AppState, payer: Payer, key: Option<Keyed>, work: Work, now: Timestamp) -> Outcome<Answer> {
+    let _spending = traces::Step::part("credits.batch"); // the wait for its turn and the commit with others
     let wanted = Wanted { account: payer.account(), work, key, guess: payer.guess(), warrant: payer.warrant(), now };
     let spent = match state.combiner.spend(wanted.clone()).await {
         Err(CreditError::Unproven) => {

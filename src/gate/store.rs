@@ -19,6 +19,7 @@ use crate::{
     plans::model::{Assignment, Plan},
     sites::{self, keys::model::KeyScope},
     subscriptions::model::{Subscription, SubscriptionStatus},
+    traces::Step,
 };
 use chrono::TimeDelta;
 use rust_decimal::Decimal;
@@ -176,6 +177,7 @@ pub async fn find_person(
     grace: TimeDelta,
     now: Timestamp,
 ) -> Result<Option<Person>, StoreError> {
+    let _asking = Step::part("gate.person");
     let row = sqlx::query!(
         r#"
         select u.user_id as "user_id: UserId", u.email, u.username, u.first_name, u.last_name, u.role as "role: Role", u.is_superuser, u.account_id as "home: AccountId",
@@ -248,6 +250,7 @@ pub async fn find_site_of_key_hash(
     grace: TimeDelta,
     now: Timestamp,
 ) -> Result<Option<KeyRecord>, StoreError> {
+    let _asking = Step::part("gate.site_key");
     let row = sqlx::query!(
         r#"
         select k.site_key_id as "key: SiteKeyId", k.revoked_at, k.expires_at, k.last_used_at, k.scopes as "scopes: Vec<KeyScope>",

@@ -1,7 +1,7 @@
 //! How a mail leaves the house: over SMTP, or into a folder where there is no mail server.
 
 use super::model::Due;
-use crate::config::Config;
+use crate::{config::Config, traces::Step};
 use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
     message::{Mailbox, MultiPart},
@@ -62,6 +62,16 @@ impl Post {
 
     /// Sends one mail. An error says nothing about whether the server took it before it fell silent.
     pub async fn send(&self, due: &Due) -> Result<(), PostError> {
+        let mut sending = Step::abroad("mail.send");
+        sending.note("igny8.mail_kind", due.kind.as_str());
+        let sent = self.try_send(due).await;
+        if sent.is_err() {
+            sending.failed();
+        }
+        sent
+    }
+
+    async fn try_send(&self, due: &Due) -> Result<(), PostError> {
         let message = self.message(due)?;
         match &self.way {
             Way::Smtp(transport) => drop(transport.send(message).await?),

@@ -6,7 +6,11 @@ use super::{
     problem::{Problem, Shape},
     trail::Trail,
 };
-use crate::{config::AppEnv, state::AppState};
+use crate::{
+    config::AppEnv,
+    state::AppState,
+    traces::{Answered, RequestSpan, TRACEPARENT},
+};
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -34,6 +38,7 @@ pub async fn shell(State(state): State<AppState>, mut request: Request, next: Ne
     let request_id = request.extensions().get::<RequestId>().map_or_else(crate::secrets::request_id, |id| id.0.clone());
     let shape = shape_of(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = RequestSpan::begin(method.as_str(), &request_id, || request.headers().get(TRACEPARENT)?.to_str().ok());
     let address = forwarded_address(&request, &state.config.trusted_proxies);
     let base = base_url(&request, &state, address);
     let (started, trail) = (state.clock.elapsed(), Trail::default());
@@ -43,25 +48,29 @@ pub async fn shell(State(state): State<AppState>, mut request: Request, next: Ne
     extensions.insert(ClientAddress(address));
     extensions.insert(BaseUrl(base));
     extensions.insert(trail.clone());
-    let response = run(&state, is_mutation(&method), request, next).await;
+    let response = run(&state, is_mutation(&method), span.around(next.run(request))).await;
     let response = seal(response, &request_id, shape, method == Method::HEAD);
     let (took, status) = (state.clock.elapsed().saturating_sub(started), response.status().as_u16());
     state.requests.answered(method.as_str(), trail.route(), status, took);
-    let (route, account) = (trail.route(), trail.account().map(|account| account.0));
-    tracing::info!(request_id, account, %method, route, path, status, ms = milliseconds(took), "request");
+    let (route, account, trace_id) = (trail.route(), trail.account(), span.trace_id());
+    span.end(method.as_str(), Answered { route, account, status });
+    let account = account.map(|account| account.0);
+    tracing::info!(request_id, trace_id, account, %method, route, path, status, ms = milliseconds(took), "request");
     response
 }
 
-/// With their fraction: most requests take less than one.
+/// To the microsecond, which is the nearest: most requests take less than one.
 #[allow(clippy::float_arithmetic, reason = "a number for the log, which decides nothing")]
 fn milliseconds(took: Duration) -> f64 {
-    took.as_secs_f64() * 1_000.0
+    let microseconds = u32::try_from((took.as_nanos() + 500) / 1_000).unwrap_or(u32::MAX);
+    // Divided last, and only once: the double that is nearest to the decimal, so that the log shows no tail.
+    f64::from(microseconds) / 1_000.0
 }
 
 /// Runs the handler within its deadline. A panic becomes a 500; a mutation that is not over when its client is gone, or its time,
 /// goes on by itself: nothing drops it between two awaits.
-async fn run(state: &AppState, is_mutation: bool, request: Request, next: Next) -> Response {
-    let handler = AssertUnwindSafe(next.run(request)).catch_unwind();
+async fn run(state: &AppState, is_mutation: bool, handling: impl Future<Output = Response> + Send + 'static) -> Response {
+    let handler = AssertUnwindSafe(handling).catch_unwind();
     let work = Work { handler: Some(Box::pin(state.tasks.track_future(handler))), is_mutation };
     match tokio::time::timeout(HANDLER_DEADLINE, work).await {
         Ok(Ok(response)) => response,
@@ -196,4 +205,24 @@ fn base_url(request: &Request, state: &AppState, client: IpAddr) -> String {
     let proto =
         request.headers().get("x-forwarded-proto").and_then(|proto| proto.to_str().ok()).filter(|proto| is_proxied && *proto == "https");
     format!("{}://{host}", proto.unwrap_or("http"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_are_rounded_to_the_microsecond_and_have_no_tail() {
+        let shown = |nanos| milliseconds(Duration::from_nanos(nanos)).to_string();
+
+        assert_eq!(
+            [158_864, 158_499, 158_500, 400, 999_999, 1_000_001, 12_000_000].map(shown),
+            ["0.159", "0.158", "0.159", "0", "1", "1", "12"]
+        );
+        // Whatever it is, three places at the most.
+        for microseconds in (0..20_000_000).step_by(997) {
+            let text = milliseconds(Duration::from_micros(microseconds)).to_string();
+            assert!(text.split_once('.').is_none_or(|(_, places)| places.len() <= 3), "{microseconds}: {text}");
+        }
+    }
 }

@@ -6,12 +6,13 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
     env, fs,
     net::TcpListener,
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -81,6 +82,13 @@ impl Program {
         let mut child = self.child.take().expect("it serves");
         child.kill().expect("our child");
         child.wait().expect("our child");
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it serves");
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("it lives");
+        child.wait().expect("our child")
     }
 
     /// What it has logged so far.
