@@ -76,6 +76,17 @@ impl Client {
         self.send(request, token, Bytes::from_static(body), 201).await
     }
 
+    /// A login with a wrong password, through a proxy that says where it comes from; the status of the answer.
+    pub(crate) async fn guess(&mut self, email: &str, from: &str) -> u16 {
+        let form = serde_json::json!({"email": email, "password": "a wrong password"}).to_string();
+        let request = Request::post("/api/v1/auth/login/").header("content-type", "application/json").header("x-forwarded-for", from);
+        let request = request.header("host", "localhost").body(Full::new(Bytes::from(form))).unwrap();
+        let response = self.0.send_request(request).await.unwrap();
+        let status = response.status().as_u16();
+        response.into_body().collect().await.unwrap();
+        status
+    }
+
     async fn send(&mut self, request: hyper::http::request::Builder, token: &str, body: Bytes, status: u16) -> Bytes {
         let request = request.header("host", "localhost").header("authorization", format!("Bearer {token}")).body(Full::new(body)).unwrap();
         let response = self.0.send_request(request).await.unwrap();
@@ -206,8 +217,18 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(postgres: &PrivatePostgres, dir: &Path) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::started(Self::command(postgres, dir)).await
+    }
+
+    /// With limits, behind a proxy on this machine that says where each request comes from.
+    pub(crate) async fn start_throttled(postgres: &PrivatePostgres, dir: &Path) -> Self {
         let mut command = Self::command(postgres, dir);
+        command.env_remove("THROTTLE_DISABLED").env("TRUSTED_PROXIES", "127.0.0.0/8");
+        Self::started(command).await
+    }
+
+    async fn started(mut command: Command) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = command.arg("serve").env("BIND_ADDR", format!("127.0.0.1:{port}")).stdout(Stdio::null()).spawn().unwrap();
         let server = Server { child, port };
         while !server.is_ready().await {

@@ -1,6 +1,6 @@
 //! Rejections. Approvals are confirmations: see `billing/confirmation.rs`.
 
-use crate::{
+use crate::{db::Pool, 
     audit::model::Origin,
     billing::{
         model::{Confirmed, PaymentStatus, Run},
@@ -15,7 +15,6 @@ use crate::{
     mail::service::Outbox,
 };
 use serde_json::json;
-use sqlx::PgPool;
 
 /// An admin's word on a report.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +29,7 @@ pub struct Judgement<'a> {
 
 /// Says that the reported money did not come, and why; the customer is written to.
 pub async fn reject(
-    pool: &PgPool,
+    pool: &Pool,
     payment: PaymentId,
     judgement: Judgement<'_>,
     outbox: Outbox<'_>,

@@ -5,7 +5,7 @@ use super::{
     rules::{self, NotExtended},
     store,
 };
-use crate::{
+use crate::{db::Pool, 
     accounts,
     audit::model::Origin,
     billing::{
@@ -19,7 +19,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
 /// How much longer, why, and whether it is kept.
@@ -35,7 +35,7 @@ pub struct Extension<'a> {
 
 /// Makes a running trial longer (requirements, section 1), by staff's hand.
 pub async fn extend(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     by: Extension<'_>,
     key: Option<&Keyed>,

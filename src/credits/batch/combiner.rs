@@ -4,9 +4,10 @@ use super::{
     decided::{Decided, transaction},
     rules::{Book, Decision, Wanted, Work, decide},
     seen::Seen,
-    store::{self, Columns},
+    store::{self, Columns, Link},
 };
 use crate::{
+    config::Sessions,
     credits::{
         model::{Pools, Transaction},
         pricing::{self, model::Prices},
@@ -17,7 +18,7 @@ use crate::{
     meters::{self, SpendCounts},
 };
 use chrono::TimeDelta;
-use sqlx::{PgConnection, postgres::PgConnectOptions};
+use sqlx::postgres::PgConnectOptions;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -40,6 +41,8 @@ const RECENT_MAX: usize = 131_072;
 pub struct Settings {
     /// How to reach the database.
     pub connect: PgConnectOptions,
+    /// Whose its sessions are.
+    pub sessions: Sessions,
     /// How many shards; one is enough on two cores.
     pub shards: usize,
     /// From a paid period's end to suspension.
@@ -82,7 +85,7 @@ impl Combiner {
 
 struct Shard {
     settings: Arc<Settings>,
-    connection: Option<PgConnection>,
+    connection: Option<Link>,
     /// As last read; the statement that writes with them refuses them when they are stale.
     prices: Option<Prices>,
     /// Pools as this shard left them: newer than the guesses of requests that waited meanwhile.
@@ -165,7 +168,7 @@ impl Shard {
             return Ok(());
         }
         self.doubtful = doubtful(batch.iter().copied().enumerate(), &decisions);
-        let written = store::append_where_unchanged(self.connection().await?, &columns, grace, now).await?;
+        let written = store::append_at_once(self.connection().await?, &columns, grace, now).await?;
         self.doubtful.clear();
         self.remember(written.iter().filter_map(|account| book.pools.get(account).map(|pools| (*account, *pools))));
         let decided = Decided { places: (0..batch.len()).collect(), wanted: batch.to_vec(), decisions, answers: Vec::new() };
@@ -220,15 +223,18 @@ impl Shard {
 
     async fn prices(&mut self) -> Result<&Prices, StoreError> {
         if self.prices.is_none() {
-            self.prices = Some(pricing::store::list_prices(self.connection().await?).await?);
+            let mut tx = store::begin(self.connection().await?).await?;
+            let prices = pricing::store::list_prices(&mut *tx).await?;
+            tx.commit().await?;
+            self.prices = Some(prices);
         }
         Ok(self.prices.get_or_insert_default())
     }
 
-    async fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
+    async fn connection(&mut self) -> Result<&mut Link, StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => store::connect(&self.settings.connect).await?,
+            None => store::connect(&self.settings.connect, self.settings.sessions).await?,
         };
         Ok(self.connection.insert(connection))
     }

@@ -32,13 +32,13 @@ use igny8::{
     },
     clock::{Clock as _, Timestamp},
     config::Config,
-    db, router,
+    db::{self, Pool},
+    router,
     router::App,
     state::AppState,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use sqlx::PgPool;
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::{
@@ -153,7 +153,7 @@ impl TestApp {
     }
 
     /// The server's database.
-    pub(crate) fn pool(&self) -> &PgPool {
+    pub(crate) fn pool(&self) -> &Pool {
         &self.state.pool
     }
 
