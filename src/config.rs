@@ -310,6 +310,9 @@ impl Config {
         if self.database_url.is_none() && self.database_migrate_url.is_some() {
             errors.push("DATABASE_MIGRATE_URL: means nothing without DATABASE_URL".to_owned());
         }
+        if self.database_url.is_none() && self.database_pooler == Sessions::Shared {
+            errors.push("DATABASE_POOLER: transaction means nothing without DATABASE_URL".to_owned());
+        }
         if let Some(url) = &self.database_replica_url
             && (self.database_url.is_none() || url.expose_secret().parse::<sqlx::postgres::PgConnectOptions>().is_err())
         {

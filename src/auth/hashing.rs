@@ -7,9 +7,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 /// Passwords that may wait for a core; one more is sent away at once, so that memory stays bounded. The last of them is through
 /// well within a request's deadline. Much fewer would harm others more: who is sent away comes back at once, who waits does not.
 const WAITING_MAX: usize = 256;
-/// How far hashing steps back: the kernel gives it what others leave, and wakes them before it.
+/// How far hashing steps back: the kernel wakes others before it and gives it a tenth of a core that they keep busy, so that
+/// people can still sign in then. At 19 it would be a hundredth.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 19;
+const NICENESS: i32 = 10;
 
 /// Why a password was not hashed or compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -30,12 +30,13 @@ impl Sessions {
     /// What begins a transaction, and whatever `settings` it wants besides (`set local …`), in one message.
     ///
     /// A session that is shared is first cleared of what others have prepared: their names are ours too, and what stands under
-    /// them is not ours. One message reaches one session, and from BEGIN on it stays until the end.
+    /// them is not ours. One message reaches one session, and from BEGIN on it stays until the end. The first COMMIT is there
+    /// because clearing takes a snapshot, and after that no transaction can be told its isolation any more.
     pub fn beginning(self, settings: &str) -> String {
         match self {
             Sessions::Own => format!("begin; {settings}"),
             Sessions::Shared => format!(
-                "deallocate all; begin; set local timezone = 'UTC'; set local statement_timeout = '{STATEMENT_TIMEOUT}'; \
+                "deallocate all; begin; commit; begin; set local timezone = 'UTC'; set local statement_timeout = '{STATEMENT_TIMEOUT}'; \
                  set local lock_timeout = '{LOCK_TIMEOUT}'; \
                  set local idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_TIMEOUT}'; {settings}"
             ),
@@ -227,9 +228,9 @@ mod tests {
         let beginning = Sessions::Shared.beginning("set transaction read only");
 
         let clauses = beginning.split("; ").collect::<Vec<_>>();
-        assert_eq!(clauses.first_chunk(), Some(&["deallocate all", "begin", "set local timezone = 'UTC'"]));
+        assert_eq!(clauses.first_chunk(), Some(&["deallocate all", "begin", "commit", "begin", "set local timezone = 'UTC'"]));
         assert!(clauses.contains(&"set local statement_timeout = '5s'") && clauses.last() == Some(&"set transaction read only"));
-        assert!(clauses.iter().skip(2).all(|clause| clause.starts_with("set local ") || clause.starts_with("set transaction ")));
+        assert!(clauses.iter().skip(4).all(|clause| clause.starts_with("set local ") || clause.starts_with("set transaction ")));
         assert_eq!(Sessions::Own.beginning("set local x = 1"), "begin; set local x = 1");
     }
 }
