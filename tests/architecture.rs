@@ -44,11 +44,11 @@ const UNCHECKED_EXEMPT: &[(&str, &str)] = &[("db.rs", "grants name a role, which
 
 /// Transactions that `db::begin` does not begin.
 const BEGIN_EXEMPT: &[(&str, &str)] =
-    &[("credits/batch/store.rs", "on a connection of a shard's own, which is never pooled and closed after any failure")];
+    &[("credits/batch/link.rs", "on a connection of a shard's own, which is never pooled and closed after any failure")];
 
 /// Connections that are not `db::Pool`'s.
 const BARE_EXEMPT: &[(&str, &str)] = &[
-    ("credits/batch/store.rs", "a shard's own, which begins each transaction as the pool does"),
+    ("credits/batch/link.rs", "a shard's own, which begins each transaction as the pool does"),
     ("replica.rs", "asks whether the replica answers, and sends no statement"),
 ];
 

@@ -2,15 +2,16 @@
 
 use super::{
     decided::{Decided, transaction},
+    link::Link,
     rules::{Book, Decision, Wanted, Work, decide},
     seen::Seen,
-    store::{self, Columns, Link},
+    store::{self, Columns},
 };
 use crate::{
     config::Sessions,
     credits::{
         model::{Pools, Transaction},
-        pricing::{self, model::Prices},
+        pricing::model::Prices,
         service::{CreditError, Spent},
     },
     db::StoreError,
@@ -168,7 +169,7 @@ impl Shard {
             return Ok(());
         }
         self.doubtful = doubtful(batch.iter().copied().enumerate(), &decisions);
-        let written = store::append_at_once(self.connection().await?, &columns, grace, now).await?;
+        let written = self.connection().await?.append(&columns, grace, now).await?;
         self.doubtful.clear();
         self.remember(written.iter().filter_map(|account| book.pools.get(account).map(|pools| (*account, *pools))));
         let decided = Decided { places: (0..batch.len()).collect(), wanted: batch.to_vec(), decisions, answers: Vec::new() };
@@ -181,7 +182,7 @@ impl Shard {
         let Some(now) = batch.iter().map(|wanted| wanted.now).max() else { return Ok(()) };
         let (grace, doubts) = (self.settings.grace, self.doubtful.clone());
         let places = open.iter().filter_map(|place| batch.get(*place).map(|wanted| (*place, *wanted))).collect::<Vec<_>>();
-        let mut tx = store::begin(self.connection().await?).await?;
+        let mut tx = self.connection().await?.begin().await?;
         let mut seen = Seen::under_lock(&mut tx, &places, &doubts, grace, now).await?;
         let mut later = Vec::with_capacity(places.len());
         for (place, wanted) in places {
@@ -223,10 +224,7 @@ impl Shard {
 
     async fn prices(&mut self) -> Result<&Prices, StoreError> {
         if self.prices.is_none() {
-            let mut tx = store::begin(self.connection().await?).await?;
-            let prices = pricing::store::list_prices(&mut *tx).await?;
-            tx.commit().await?;
-            self.prices = Some(prices);
+            self.prices = Some(self.connection().await?.list_prices().await?);
         }
         Ok(self.prices.get_or_insert_default())
     }
@@ -234,7 +232,7 @@ impl Shard {
     async fn connection(&mut self) -> Result<&mut Link, StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => store::connect(&self.settings.connect, self.settings.sessions).await?,
+            None => Link::open(&self.settings.connect, self.settings.sessions).await?,
         };
         Ok(self.connection.insert(connection))
     }

@@ -4,7 +4,6 @@ use super::rules::{Decision, Line, Wanted, Witness};
 use crate::{
     auth::model::Role,
     clock::Timestamp,
-    config::Sessions,
     credits::{
         model::{Operation, Pools, Transaction as Entry},
         pricing::model::Prices,
@@ -16,7 +15,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction, postgres::PgConnectOptions};
+use sqlx::PgConnection;
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
@@ -127,46 +126,6 @@ impl Columns {
 fn set_last(column: &mut [i64], value: i64) {
     if let Some(last) = column.last_mut() {
         *last = value;
-    }
-}
-
-/// How a batch's statements are planned, by index: a batch is small against the tables, whatever their statistics say.
-const PLANNING: [(&str, &str); 3] = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("enable_mergejoin", "off")];
-
-/// A shard's own connection, which is closed after any failure and never pooled.
-pub struct Link {
-    connection: PgConnection,
-    sessions: Sessions,
-}
-
-/// Opens a shard's own connection.
-pub async fn connect(options: &PgConnectOptions, sessions: Sessions) -> Result<Link, StoreError> {
-    let connection = PgConnection::connect_with(&options.clone().options(PLANNING)).await?;
-    Ok(Link { connection, sessions })
-}
-
-/// Begins a batch's transaction.
-pub async fn begin(link: &mut Link) -> Result<Transaction<'_, Postgres>, StoreError> {
-    match link.sessions {
-        Sessions::Own => Ok(link.connection.begin().await?),
-        // The session is another one each time: what it was told at its start it was not told by us.
-        Sessions::Shared => {
-            let planning = PLANNING.map(|(name, value)| format!("set local {name} = '{value}'")).join("; ");
-            Ok(link.connection.begin_with(AssertSqlSafe(link.sessions.beginning(&planning))).await?)
-        }
-    }
-}
-
-/// [`append_where_unchanged`] as a transaction of its own: committed when it returns.
-pub async fn append_at_once(link: &mut Link, columns: &Columns, grace: TimeDelta, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {
-    match link.sessions {
-        Sessions::Own => append_where_unchanged(&mut link.connection, columns, grace, now).await,
-        Sessions::Shared => {
-            let mut tx = begin(link).await?;
-            let written = append_where_unchanged(&mut tx, columns, grace, now).await?;
-            tx.commit().await?;
-            Ok(written)
-        }
     }
 }
 
