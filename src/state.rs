@@ -1,10 +1,11 @@
 //! What every request can reach: the pool, the clock, the configuration and the services that keep something in memory.
 
-use crate::{db::Pool, 
+use crate::{
     auth::service::{Authenticator, Desk},
     clock::Clock,
     config::Config,
     credits::batch::combiner::{self, Combiner},
+    db::Pool,
     gate::acquaintances::Acquaintances,
     meters::Requests,
     period::days,

@@ -356,7 +356,8 @@ async fn a_flood_of_wrong_passwords_costs_bounded_memory_and_others_are_served()
         statuses.extend(guesser.await.expect("every guess is answered"));
     }
 
-    let (wrong, sent_away) = (statuses.iter().filter(|status| **status == 401).count(), statuses.iter().filter(|status| **status == 503).count());
+    let (wrong, sent_away) =
+        (statuses.iter().filter(|status| **status == 401).count(), statuses.iter().filter(|status| **status == 503).count());
     println!("{wrong} wrong passwords and {sent_away} sent away in {seconds} s, {} KiB more; {served} others served", most - before);
     assert_eq!(wrong + sent_away, statuses.len(), "nothing but 401 and 503");
     assert!(wrong > 0 && served > 0, "{wrong} {served}");

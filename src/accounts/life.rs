@@ -13,7 +13,7 @@ use crate::{
     },
     auth::{self, members::model::Deletion},
     clock::Timestamp,
-    db::{Pool, self, MayCollide, StoreError},
+    db::{self, MayCollide, Pool, StoreError},
     ids::{AccountId, PlanId, UserId},
     period::days,
     subscriptions::{self, model::Locked},

@@ -8,9 +8,10 @@ use super::{
     rules,
     tokens::{Draft, NotSigned, TokenRefused, TokenSecrets, Tokens},
 };
-use crate::{db::Pool, 
+use crate::{
     clock::Timestamp,
     config::{Config, JWT_SECRET_BYTES_MIN},
+    db::Pool,
     ids::{SessionId, UserId},
     mail::service::Outbox,
     sealing::Vault,

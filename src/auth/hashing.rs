@@ -1,12 +1,14 @@
 //! Where passwords are hashed: on threads that everybody else goes before, few at a time, behind a queue that has an end.
 
 use crate::meters;
-use std::{sync::Arc, thread};
+use std::{sync::Arc, thread, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Passwords that may wait for a core; one more is sent away at once, so that memory stays bounded. The last of them is through
 /// well within a request's deadline. Much fewer would harm others more: who is sent away comes back at once, who waits does not.
 const WAITING_MAX: usize = 256;
+/// How long one waits at the most: less than a request may take, so that nobody's place is kept after he was told to try again.
+const WAITING_LIMIT: Duration = Duration::from_secs(10);
 /// How far hashing steps back: the kernel wakes others before it and gives it a tenth of a core that they keep busy, so that
 /// people can still sign in then. At 19 it would be a hundredth.
 #[cfg(target_os = "linux")]
@@ -32,7 +34,7 @@ pub struct HashingLoad {
     pub waiting: usize,
 }
 
-/// A place in the queue: whoever has one will be served. Given back when it is dropped.
+/// A place in the queue. Given back when it is dropped.
 #[derive(Debug)]
 pub struct Place(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
@@ -41,6 +43,7 @@ pub(super) struct Hashing {
     cores: Arc<Semaphore>,
     queue: Arc<Semaphore>,
     cores_max: usize,
+    waiting_limit: Duration,
 }
 
 impl Hashing {
@@ -48,7 +51,7 @@ impl Hashing {
     pub(super) fn new() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from).saturating_sub(1).max(1);
         let queue = Arc::new(Semaphore::new(cores.saturating_add(WAITING_MAX)));
-        Hashing { cores: Arc::new(Semaphore::new(cores)), queue, cores_max: cores }
+        Hashing { cores: Arc::new(Semaphore::new(cores)), queue, cores_max: cores, waiting_limit: WAITING_LIMIT }
     }
 
     pub(super) fn load(&self) -> HashingLoad {
@@ -59,15 +62,13 @@ impl Hashing {
 
     /// Joins the queue, unless it is full.
     pub(super) fn join(&self) -> Result<Place, HashingError> {
-        Arc::clone(&self.queue).try_acquire_owned().map(Place).map_err(|_| {
-            meters::password_refused();
-            HashingError::Busy
-        })
+        Arc::clone(&self.queue).try_acquire_owned().map(Place).map_err(|_| busy())
     }
 
     /// Runs work that keeps a core busy, when its turn comes.
     pub(super) async fn run<T: Send + 'static>(&self, place: Place, work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashingError> {
-        let core = Arc::clone(&self.cores).acquire_owned().await.map_err(|_| HashingError::Failed)?;
+        let turn = tokio::time::timeout(self.waiting_limit, Arc::clone(&self.cores).acquire_owned()).await;
+        let core = turn.map_err(|_| busy())?.map_err(|_| HashingError::Failed)?;
         let (answer, answered) = oneshot::channel();
         // The permits move into the closure: a caller that is gone frees no core that is still at work.
         let permits = (place, core);
@@ -82,6 +83,11 @@ impl Hashing {
         thread::Builder::new().name("password".to_owned()).spawn(job).map_err(|_| HashingError::Failed)?;
         answered.await.map_err(|_| HashingError::Failed)
     }
+}
+
+fn busy() -> HashingError {
+    meters::password_refused();
+    HashingError::Busy
 }
 
 /// Lets all other threads of the machine go first. Where that is refused, hashing goes on as everybody else.
@@ -136,6 +142,19 @@ mod tests {
 
         assert_eq!(full, HashingLoad { running: hashing.cores_max, waiting: 0 });
         assert_eq!(served, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_is_sent_away_and_leaves_his_place() {
+        let hashing = Hashing { waiting_limit: Duration::from_millis(1), ..Hashing::new() };
+        let cores = u32::try_from(hashing.cores_max).unwrap();
+        let held = Arc::clone(&hashing.cores).try_acquire_many_owned(cores).unwrap();
+        let place = hashing.join().unwrap();
+
+        let refused = hashing.run(place, || 7).await;
+
+        assert_eq!((refused, hashing.load().waiting), (Err(HashingError::Busy), 0));
+        drop(held);
     }
 
     #[tokio::test]

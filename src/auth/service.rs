@@ -26,7 +26,7 @@ use crate::{
         service::record_in,
     },
     clock::Timestamp,
-    db::{Pool, self, MayCollide, StoreError},
+    db::{self, MayCollide, Pool, StoreError},
     ids::{SessionId, UserId},
     secrets,
 };

@@ -30,7 +30,7 @@ use crate::{
     audit::model::Origin,
     clock::Timestamp,
     credits,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     idempotency::model::Keyed,
     ids::{AccountId, PaymentId, PaymentMethod, UserId},
     meters,

@@ -25,7 +25,7 @@ use crate::{
     },
     clock::Timestamp,
     credits::{self, service::CreditError},
-    db::{Pool, self, MayCollide, StoreError},
+    db::{self, MayCollide, Pool, StoreError},
     idempotency::{
         self,
         model::{FirstAnswer, Keyed},

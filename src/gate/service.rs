@@ -26,7 +26,7 @@ use crate::{
         service::{Desk, Entrance, LoginError, Place, Proof, log_in_in, prove, prove_deleted},
     },
     clock::Timestamp,
-    db::{Pool, self, StoreError, Tx},
+    db::{self, Pool, StoreError, Tx},
     ids::AccountId,
     meters::{self, Cause},
     period::days,

@@ -1,7 +1,10 @@
 //! SQL of the outbox.
 
 use super::model::{Claimed, Delivery, Mail, MailKind};
-use crate::{clock::Timestamp, db::{Pool, StoreError}};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+};
 use sqlx::PgConnection;
 
 /// Adds a mail, unless one of the same cause is there.

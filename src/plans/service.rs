@@ -11,7 +11,7 @@ use crate::{
         model::{Entry, Origin},
     },
     clock::Timestamp,
-    db::{Pool, MayCollide, StoreError, begin, retried},
+    db::{MayCollide, Pool, StoreError, begin, retried},
     money::Credits,
 };
 use sqlx::PgConnection;

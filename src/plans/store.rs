@@ -3,7 +3,7 @@
 use super::model::{Assignment, Plan, PlanRecord};
 use crate::{
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::PlanId,
     money::{Credits, Money},
     period::BillingCycle,

@@ -13,7 +13,7 @@ use crate::{
     accounts::{self, store::AccountRow},
     audit::{self, model::Entry},
     clock::Timestamp,
-    db::{Pool, MayCollide, StoreError, begin, retried},
+    db::{MayCollide, Pool, StoreError, begin, retried},
     ids::{AccountId, IndustryId, SiteId},
     plans,
 };

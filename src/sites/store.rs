@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, IndustryId, SiteId, UserId},
 };
 use sqlx::PgConnection;

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     credits::seals,
-    db::{Pool, self, DatabaseError, StoreError},
+    db::{self, DatabaseError, Pool, StoreError},
 };
 use chrono::TimeDelta;
 use sqlx::PgConnection;

@@ -3,7 +3,7 @@
 
 use crate::support::{Mailbox, Session, TestApp, request_to};
 use axum::http::Method;
-use futures::future::join_all;
+use futures::{StreamExt as _, future::join_all, stream};
 use igny8::{
     accounts::life::end_periods,
     config::Config,
@@ -21,6 +21,8 @@ const DEDUCT: &str = "/api/v1/billing/credits/deduct/";
 const SITES: &str = "/api/v1/auth/sites/";
 /// Accounts whose trial ends at the same moment.
 const ACCOUNTS: usize = 30;
+/// Debits at once.
+const IN_FLIGHT: usize = 40;
 /// Schedulers at work at once.
 const SCHEDULERS: usize = 4;
 
@@ -121,17 +123,17 @@ pub(super) async fn keys_limits_and_tokens_are_shared(app: &TestApp, other: &App
     let ana = app.register("ana@example.com").await;
     let to = |n: usize, path: &str| if n.is_multiple_of(2) { app.post(path) } else { request_to(other, Method::POST, path) };
 
-    let keyed = join_all((0..200).map(|n| {
+    let keyed = stream::iter(0..200).map(|n| {
         let call = to(n, DEDUCT).bearer(&ana.access).header("idempotency-key", &format!("job-{}", n / 10));
-        tokio::spawn(call.json(json!({"operation": "clustering", "quantity": 1})).send())
-    }))
-    .await;
+        call.json(json!({"operation": "clustering", "quantity": 1})).send()
+    });
+    let keyed = keyed.buffer_unordered(IN_FLIGHT).collect::<Vec<_>>().await;
     let created =
         join_all((0..20).map(|n| tokio::spawn(to(n, SITES).bearer(&ana.access).json(json!({"name": format!("Site {n}")})).send()))).await;
     let refreshed =
         join_all((0..20).map(|n| tokio::spawn(to(n, "/api/v1/auth/refresh/").json(json!({"refresh": ana.refresh})).send()))).await;
 
-    assert!(keyed.into_iter().all(|reply| reply.unwrap().status == 201));
+    assert!(keyed.iter().all(|reply| reply.status == 201));
     assert_eq!(app.count("select count(*) from credit_transactions where kind = 'deduction'").await, 20);
     assert_eq!(created.into_iter().filter(|reply| reply.as_ref().unwrap().status == 201).count(), 1, "the trial has one site");
     assert!(refreshed.into_iter().all(|reply| reply.unwrap().status == 200), "parallel tabs, whichever instance they reach");

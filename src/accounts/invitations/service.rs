@@ -27,7 +27,7 @@ use crate::{
         users::model::NewUser,
     },
     clock::Timestamp,
-    db::{Pool, self, MayCollide, StoreError},
+    db::{self, MayCollide, Pool, StoreError},
     ids::{AccountId, InvitationId},
     mail::{
         letters,

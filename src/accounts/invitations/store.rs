@@ -4,7 +4,7 @@ use super::model::{Invitation, NewInvitation, Offer};
 use crate::{
     auth::model::Role,
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, InvitationId, UserId},
 };
 use chrono::TimeDelta;

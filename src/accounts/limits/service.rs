@@ -11,7 +11,7 @@ use crate::{
         service::record_in,
     },
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
 };
 use serde_json::json;

@@ -27,7 +27,7 @@ use crate::{
         users::model::NewUser,
     },
     clock::Timestamp,
-    db::{Pool, self, MayCollide, StoreError, Tx},
+    db::{self, MayCollide, Pool, StoreError, Tx},
     ids::{AccountId, UserId},
     plans,
 };

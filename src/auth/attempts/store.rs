@@ -1,7 +1,11 @@
 //! SQL of failed logins, and of where somebody has logged in before.
 
 use super::model::Counter;
-use crate::{clock::Timestamp, db::{Pool, StoreError}, ids::UserId};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::UserId,
+};
 use sqlx::PgConnection;
 
 /// Locks counters, in the order of their names; makes those that are missing.

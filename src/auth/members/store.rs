@@ -7,7 +7,7 @@ use crate::{
         users::model::Credentials,
     },
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, UserId},
 };
 use sqlx::{PgConnection, PgExecutor};

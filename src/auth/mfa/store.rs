@@ -1,7 +1,11 @@
 //! SQL of second factors and recovery codes. Whoever judges a code has the factor's row locked.
 
 use super::model::{FactorView, SecondFactor};
-use crate::{clock::Timestamp, db::{Pool, StoreError}, ids::UserId};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::UserId,
+};
 use sqlx::PgConnection;
 
 /// Locks a user's second factor.

@@ -17,7 +17,7 @@ use crate::{
         users,
     },
     clock::Timestamp,
-    db::{Pool, self, MayCollide, StoreError},
+    db::{self, MayCollide, Pool, StoreError},
     ids::UserId,
     mail::{
         letters,

@@ -14,7 +14,7 @@ use crate::{
     },
     clock::Timestamp,
     credits::service::StaffMove,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, ApprovalId},
     meters,
     period::days,

@@ -4,7 +4,7 @@ use super::{
     model::{Balances, CustomerFile, Instants},
     rules, store,
 };
-use crate::{db::Pool, 
+use crate::{
     accounts::{
         self,
         life::AccountError,
@@ -19,6 +19,7 @@ use crate::{db::Pool,
     },
     clock::Timestamp,
     db,
+    db::Pool,
     ids::AccountId,
     plans,
 };

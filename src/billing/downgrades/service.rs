@@ -17,7 +17,7 @@ use crate::{
         store,
     },
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, PlanId},
     plans::{self, model::Plan},
     sites::{self, model::Sight},

@@ -1,6 +1,6 @@
 //! One transaction each, once per Idempotency-Key.
 
-use crate::{db::Pool, 
+use crate::{
     accounts::{self, life::AccountError},
     audit::model::Origin,
     billing::{
@@ -17,6 +17,7 @@ use crate::{db::Pool,
         service::StaffMove,
     },
     db,
+    db::Pool,
     ids::AccountId,
     meters,
 };

@@ -1,6 +1,6 @@
 //! Withdraws invoices.
 
-use crate::{db::Pool, 
+use crate::{
     accounts,
     audit::model::Origin,
     billing::{
@@ -11,6 +11,7 @@ use crate::{db::Pool,
     },
     clock::Timestamp,
     db,
+    db::Pool,
     ids::InvoiceId,
 };
 use chrono::TimeDelta;

@@ -11,7 +11,7 @@ use crate::{
         model::{Entry, Origin},
     },
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, PaymentMethod},
 };
 use serde_json::{Value, json};

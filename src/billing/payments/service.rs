@@ -14,7 +14,7 @@ use crate::{
         service::{BillingError, Replayable, recall_in, record_in, remember_in, written},
     },
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     idempotency::model::Keyed,
     ids::{AccountId, InvoiceId},
 };

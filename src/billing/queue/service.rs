@@ -1,6 +1,6 @@
 //! Rejections. Approvals are confirmations: see `billing/confirmation.rs`.
 
-use crate::{db::Pool, 
+use crate::{
     audit::model::Origin,
     billing::{
         model::{Confirmed, PaymentStatus, Run},
@@ -11,6 +11,7 @@ use crate::{db::Pool,
     },
     clock::Timestamp,
     db,
+    db::Pool,
     ids::{PaymentId, UserId},
     mail::service::Outbox,
 };

@@ -8,7 +8,7 @@ use crate::{
     accounts::store::claim_account,
     billing::notices,
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
     mail::service::Outbox,
 };

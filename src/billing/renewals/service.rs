@@ -12,7 +12,7 @@ use crate::{
         store as invoices,
     },
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, PaymentMethod},
     plans,
 };

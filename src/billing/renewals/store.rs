@@ -1,6 +1,10 @@
 //! SQL of renewals.
 
-use crate::{clock::Timestamp, db::{Pool, StoreError}, ids::AccountId};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::AccountId,
+};
 
 /// Accounts after one of them, by number, whose paid period ends in time and which owe nothing: a look ahead, judged again
 /// under each account's lock.

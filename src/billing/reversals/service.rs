@@ -17,7 +17,7 @@ use crate::{
     },
     clock::Timestamp,
     credits::{self, model::TakenBack, service::TimeLeft},
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
     money::Credits,
     plans,

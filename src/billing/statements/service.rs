@@ -13,7 +13,7 @@ use crate::{
         service::{BillingError, Terms, end},
     },
     clock::Timestamp,
-    db::{Pool, self, MayCollide, StoreError},
+    db::{self, MayCollide, Pool, StoreError},
     ids::StatementId,
     secrets,
 };

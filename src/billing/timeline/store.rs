@@ -3,7 +3,7 @@
 use super::model::{PaidBy, Stretch};
 use crate::{
     billing::store::money,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, InvoiceId, PaymentId},
     subscriptions::model::PeriodKind,
 };

@@ -5,7 +5,7 @@ use super::{
     rules::{self, NotExtended},
     store,
 };
-use crate::{db::Pool, 
+use crate::{
     accounts,
     audit::model::Origin,
     billing::{
@@ -14,6 +14,7 @@ use crate::{db::Pool,
     },
     clock::Timestamp,
     db,
+    db::Pool,
     idempotency::model::Keyed,
     ids::AccountId,
 };

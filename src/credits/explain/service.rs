@@ -8,7 +8,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     credits::lots,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
 };
 

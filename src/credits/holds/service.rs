@@ -4,7 +4,7 @@ use super::store;
 use crate::{
     clock::Timestamp,
     credits::{lots, model::Pools},
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
 };
 use sqlx::PgConnection;

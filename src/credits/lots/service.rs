@@ -13,7 +13,7 @@ use crate::{
         service::CreditError,
         store::{LockedBalance, NewEntry, append_entry, lock_balance},
     },
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
 };
 use serde_json::json;

@@ -1,7 +1,12 @@
 //! SQL of lots.
 
 use super::model::Lot;
-use crate::{clock::Timestamp, db::{Pool, StoreError}, ids::AccountId, money::Credits};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::AccountId,
+    money::Credits,
+};
 use sqlx::{PgConnection, PgExecutor};
 
 /// An account's lots as they were last settled. Exact only while its balance is locked.

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     auth::members,
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
     mail::{
         letters,

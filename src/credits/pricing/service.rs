@@ -12,7 +12,7 @@ use crate::{
         rules::price,
         service::CreditError,
     },
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     money::Credits,
 };
 use serde_json::json;

@@ -5,7 +5,11 @@ use super::{
     rules::{self, ENTRIES_MAX},
     store,
 };
-use crate::{clock::Timestamp, db::{Pool, StoreError}, ids::AccountId};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::AccountId,
+};
 use chrono::TimeDelta;
 use sqlx::PgConnection;
 

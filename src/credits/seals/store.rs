@@ -1,7 +1,11 @@
 //! SQL of seals.
 
 use super::model::{HashedEntry, Seal, Unsealed};
-use crate::{clock::Timestamp, db::{Pool, StoreError}, ids::AccountId};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::AccountId,
+};
 use sqlx::{PgConnection, PgExecutor};
 
 /// Accounts after one of them, by number, that have so many entries without a seal, or one that was made before an instant.

@@ -1,7 +1,7 @@
 //! What a client accepts of the ledger, and the statement as an answer.
 
 use super::{rules, service};
-use crate::{db::Pool, clock::Timestamp, credits::store::Filter, ids::AccountId};
+use crate::{clock::Timestamp, credits::store::Filter, db::Pool, ids::AccountId};
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, header},

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    db::{Pool, MayCollide, StoreError, begin, retried},
+    db::{MayCollide, Pool, StoreError, begin, retried},
     ids::{AccountId, SiteId},
     period::days,
     sites::{self, model::Sight},

@@ -2,7 +2,7 @@
 
 use super::model::{Industry, IndustrySector, IndustryWord, Named};
 use crate::{
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{IndustryId, IndustrySectorId},
 };
 use sqlx::PgExecutor;

@@ -3,7 +3,7 @@
 use super::model::{KeyScope, SiteKeyView};
 use crate::{
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, SiteId, SiteKeyId, UserId},
 };
 use sqlx::PgConnection;

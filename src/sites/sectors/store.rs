@@ -3,7 +3,7 @@
 use super::model::SiteSector;
 use crate::{
     clock::Timestamp,
-    db::{Pool, self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, IndustrySectorId, SiteId, SiteSectorId},
     sites::industries::model::IndustrySector,
 };
