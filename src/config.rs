@@ -33,6 +33,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("DATABASE_MIGRATE_URL", ""),
     variable("DATABASE_REPLICA_URL", ""),
     variable("DATABASE_POOL_SIZE", "16"),
+    variable("DATABASE_POOLER", "session"),
     variable("COMBINER_SHARDS", "2"),
     variable("DATA_DIR", ".data"),
     variable("PG_BIN_DIR", ""),
@@ -91,6 +92,16 @@ crate::words! {
     }
 }
 
+crate::words! {
+    /// Whom a database session belongs to between two transactions of ours.
+    pub enum Sessions {
+        /// To the connection: its settings and its prepared statements stay.
+        Own = "session",
+        /// To whoever comes next: a pooler lends it for one transaction at a time. Nothing is left on it or expected there.
+        Shared = "transaction",
+    }
+}
+
 /// What the environment says.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -106,6 +117,8 @@ pub struct Config {
     pub database_replica_url: Option<SecretString>,
     /// Connections in the pool, at most.
     pub database_pool_size: u32,
+    /// What a pooler between us and the database lends, if there is one.
+    pub database_pooler: Sessions,
     /// Connections that write debits and holds, each for its share of the accounts.
     pub combiner_shards: usize,
     /// Where the private Postgres and a generated secret live.
@@ -205,6 +218,7 @@ impl Config {
             database_migrate_url: reader.optional("DATABASE_MIGRATE_URL").map(SecretString::from),
             database_replica_url: reader.optional("DATABASE_REPLICA_URL").map(SecretString::from),
             database_pool_size: reader.ranged("DATABASE_POOL_SIZE", 1, 500),
+            database_pooler: reader.parsed("DATABASE_POOLER", "session or transaction", Sessions::Own),
             combiner_shards: reader.ranged("COMBINER_SHARDS", 1, 16),
             data_dir: PathBuf::from(reader.text("DATA_DIR")),
             pg_bin_dir: reader.optional("PG_BIN_DIR").map(PathBuf::from),
@@ -304,6 +318,9 @@ impl Config {
         }
         if self.database_url.is_none() && self.database_migrate_url.is_some() {
             errors.push("DATABASE_MIGRATE_URL: means nothing without DATABASE_URL".to_owned());
+        }
+        if self.database_url.is_none() && self.database_pooler == Sessions::Shared {
+            errors.push("DATABASE_POOLER: transaction means nothing without DATABASE_URL".to_owned());
         }
         if let Some(url) = &self.database_replica_url
             && (self.database_url.is_none() || url.expose_secret().parse::<sqlx::postgres::PgConnectOptions>().is_err())

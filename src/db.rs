@@ -1,9 +1,13 @@
 //! The one pool, the migrations, and the one page that says what each SQLSTATE means.
 
+mod pool;
+
+pub use pool::{Loan, Pool};
+
 use crate::{config::Config, meters, sealing::NotSealed};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
-    Connection as _, PgConnection, PgPool, Postgres, Row as _, Transaction,
+    Connection as _, PgConnection, Postgres, Row as _, Transaction,
     migrate::{Migrate as _, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -106,15 +110,9 @@ pub async fn retried<T, E: MayCollide, F: Future<Output = Result<T, E>>>(mut att
     attempt().await
 }
 
-/// Begins a transaction.
-///
-/// The only way to begin one: `BEGIN` runs in a task of its own, so that a caller that is dropped meanwhile can't leave an
-/// open transaction on a pooled connection (sqlx#4393).
-#[allow(clippy::disallowed_methods, reason = "this is the one place that begins transactions")]
-pub async fn begin(pool: &PgPool) -> Result<Tx, StoreError> {
-    let pool = pool.clone();
-    let begun = tokio::spawn(async move { pool.begin().await }).await;
-    Ok(begun.map_err(|_| sqlx::Error::WorkerCrashed)??)
+/// Begins a transaction: the only way to begin one.
+pub async fn begin(pool: &Pool) -> Result<Tx, StoreError> {
+    Ok(pool.begin().await?)
 }
 
 /// How many rows a list has in all, where one page of it tells: it is not full, and has rows or is the first. So the
@@ -154,7 +152,7 @@ pub enum DatabaseError {
     /// Several connections take turns on one session.
     #[error(
         "the connection pooler lets connections take turns on one session (pool_mode = transaction), where the prepared \
-         statements of one would run in another; give it pool_mode = session"
+         statements of one would run in another; set DATABASE_POOLER=transaction, or give it pool_mode = session"
     )]
     SharedSessions,
     /// Our own queries failed at start.
@@ -174,16 +172,12 @@ pub fn connect_options(url: &SecretString, name: &'static str) -> Result<PgConne
 }
 
 /// Opens the pool, after one plain connection has shown the true reason if there is none to be had.
-pub async fn open_pool(options: PgConnectOptions, config: &Config) -> Result<PgPool, DatabaseError> {
+pub async fn open_pool(options: PgConnectOptions, config: &Config) -> Result<Pool, DatabaseError> {
     PgConnection::connect_with(&options).await.map_err(DatabaseError::Connect)?.close().await?;
-    PgPoolOptions::new()
-        .max_connections(config.database_pool_size)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A dead connection answers the query with an error just as well, one round trip earlier.
-        .test_before_acquire(false)
-        .connect_with(options)
-        .await
-        .map_err(DatabaseError::Connect)
+    let settings = PgPoolOptions::new().max_connections(config.database_pool_size).acquire_timeout(ACQUIRE_TIMEOUT);
+    // A dead connection answers the query with an error just as well, one round trip earlier.
+    let opened = settings.test_before_acquire(false).connect_with(config.database_pooler.fit(options)).await;
+    Ok(Pool::of(opened.map_err(DatabaseError::Connect)?, config.database_pooler))
 }
 
 /// Refuses a pooler between us and Postgres that would break what everything here relies on: each connection is a session of
@@ -228,7 +222,7 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<usize, DatabaseError>
 }
 
 /// Inserts the reference data that is missing; what is there stays as it is. Returns how many rows were added.
-pub async fn seed(pool: &PgPool) -> Result<u64, DatabaseError> {
+pub async fn seed(pool: &Pool) -> Result<u64, DatabaseError> {
     // Since 0023 a plan's word is unique among the versions on offer, and Postgres wants to be told so.
     let seed = include_str!("../migrations/0009_seed.sql").replace("on conflict (slug)", "on conflict (slug) where superseded_at is null");
     Ok(sqlx::raw_sql(sqlx::AssertSqlSafe(seed)).execute(pool).await?.rows_affected())

@@ -1,9 +1,12 @@
 //! Reads that may be a little old (lists, reports) go to a replica where there is one. Balances, permissions and whatever
 //! decides about a write never do: they name the one pool.
 
-use crate::{clock::Clock, db};
+use crate::{
+    clock::Clock,
+    db::{self, Pool},
+};
 use secrecy::SecretString;
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -16,12 +19,12 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Where such reads go.
 pub struct Reads {
-    primary: PgPool,
+    primary: Pool,
     replica: Option<Replica>,
 }
 
 struct Replica {
-    pool: PgPool,
+    pool: Pool,
     clock: Arc<dyn Clock>,
     /// Until when it is left alone, on the clock's `elapsed`; none while it answers.
     away_until: Mutex<Option<Duration>>,
@@ -34,21 +37,21 @@ impl Reads {
     /// # Errors
     ///
     /// When the URL can't be read.
-    pub fn new(primary: PgPool, replica_url: Option<&SecretString>, clock: Arc<dyn Clock>) -> Result<Self, db::DatabaseError> {
+    pub fn new(primary: Pool, replica_url: Option<&SecretString>, clock: Arc<dyn Clock>) -> Result<Self, db::DatabaseError> {
         let Some(url) = replica_url else { return Ok(Reads::of_primary(primary)) };
         let options = db::connect_options(url, "DATABASE_REPLICA_URL")?;
-        let settings = PgPoolOptions::new().max_connections(primary.options().get_max_connections()).acquire_timeout(ANSWER_LIMIT);
-        let replica = Replica { pool: settings.connect_lazy_with(options), clock, away_until: Mutex::new(None) };
+        let pool = primary.lazily_beside(PgPoolOptions::new().acquire_timeout(ANSWER_LIMIT), options);
+        let replica = Replica { pool, clock, away_until: Mutex::new(None) };
         Ok(Reads { primary, replica: Some(replica) })
     }
 
     /// From the primary.
-    pub fn of_primary(primary: PgPool) -> Self {
+    pub fn of_primary(primary: Pool) -> Self {
         Reads { primary, replica: None }
     }
 
     /// The pool to read from at this moment.
-    pub async fn pool(&self) -> &PgPool {
+    pub async fn pool(&self) -> &Pool {
         match &self.replica {
             Some(replica) if replica.answers().await => &replica.pool,
             _ => &self.primary,
@@ -65,7 +68,7 @@ impl Replica {
             return false;
         }
         // Tries the connection before it gives it, or opens one.
-        let answer = self.pool.acquire().await;
+        let answer = self.pool.connections().acquire().await;
         let was_away = std::mem::replace(&mut *self.lock(), answer.is_err().then_some(now + PAUSE)).is_some();
         match (&answer, was_away) {
             (Err(error), false) => tracing::warn!(%error, "the replica does not answer; the primary serves its reads"),

@@ -5,13 +5,14 @@ use crate::{
     clock::Clock,
     config::Config,
     credits::batch::combiner::{self, Combiner},
+    db::Pool,
     gate::acquaintances::Acquaintances,
     meters::Requests,
     period::days,
     replica::Reads,
     throttle::{service::Throttle, shared::Shared},
 };
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use sqlx::postgres::PgConnectOptions;
 use std::{
     ops::Deref,
     sync::{
@@ -29,7 +30,7 @@ pub struct AppState(Arc<Parts>);
 /// The parts of the state.
 pub struct Parts {
     /// The one pool.
-    pub pool: PgPool,
+    pub pool: Pool,
     /// Where reads go that may be a little old.
     pub reads: Reads,
     /// The only reader of the wall clock.
@@ -54,12 +55,14 @@ pub struct Parts {
 
 impl AppState {
     /// Puts the parts together. One instance per server, or per test.
-    pub fn new(pool: PgPool, clock: Arc<dyn Clock>, config: Config, authenticator: Authenticator) -> Self {
+    pub fn new(pool: impl Into<Pool>, clock: Arc<dyn Clock>, config: Config, authenticator: Authenticator) -> Self {
+        let pool = pool.into();
         // A URL that can't be read was refused with the configuration.
         let shared = config.redis_url.as_ref().and_then(|url| Shared::at(url, Duration::from_millis(config.redis_timeout_ms)).ok());
         let throttle = Throttle::new(Arc::clone(&clock), shared, config.throttle_disabled);
         let shards = combiner::Settings {
             connect: PgConnectOptions::clone(&pool.connect_options()),
+            sessions: pool.sessions(),
             shards: config.combiner_shards,
             grace: days(config.grace_days),
         };

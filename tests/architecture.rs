@@ -43,8 +43,16 @@ const SQL_EXEMPT: &[(&str, &str)] = &[("db.rs", "migrations, roles and the schem
 const UNCHECKED_EXEMPT: &[(&str, &str)] = &[("db.rs", "grants name a role, which no parameter can")];
 
 /// Transactions that `db::begin` does not begin.
-const BEGIN_EXEMPT: &[(&str, &str)] =
-    &[("credits/batch/store.rs", "on a connection of a shard's own, which is never pooled and closed after any failure")];
+const BEGIN_EXEMPT: &[(&str, &str)] = &[
+    ("credits/batch/link.rs", "on a connection of a shard's own, which is never pooled and closed after any failure"),
+    ("credits/batch/combiner.rs", "asks the link for it"),
+];
+
+/// Connections that are not `db::Pool`'s.
+const BARE_EXEMPT: &[(&str, &str)] = &[
+    ("credits/batch/link.rs", "a shard's own, which begins each transaction as the pool does"),
+    ("replica.rs", "asks whether the replica answers, and sends no statement"),
+];
 
 /// Files that are too long.
 const LINES_EXEMPT: &[(&str, &str)] =
@@ -75,7 +83,7 @@ fn floor_of(path: &str) -> Floor {
             "ids" | "money" | "period" | "clock" | "config" | "secrets" | "sealing" | "build_info" | "telemetry" | "traces" | "meters",
         ) => Floor::Ground,
         ("config" | "traces", _) => Floor::Ground,
-        ("", "db" | "replica") | ("embedded", _) => Floor::Store,
+        ("", "db" | "replica") | ("db" | "embedded", _) => Floor::Store,
         ("", "state") => Floor::State,
         ("", "router" | "jobs" | "server" | "main" | "lib") | ("cli" | "server" | "jobs", _) => Floor::Top,
         ("", other) => panic!("src/{other}.rs stands on no floor yet: give it one in floor_of"),
@@ -394,10 +402,24 @@ fn queries_stand_in_stores_and_are_checked_by_the_compiler() {
 
 #[test]
 fn transactions_begin_in_one_place() {
-    let outside = sources().into_iter().filter(|source| source.path != "db.rs" && source.code.contains(".begin("));
+    let outside = sources().into_iter().filter(|source| !source.path.starts_with("db") && begins(&source.code));
     let outside = outside.map(|source| (source.path.clone(), format!("src/{}", source.path)));
 
     hold("transactions begun past crate::db::begin", outside.collect(), BEGIN_EXEMPT.iter().map(|(path, _)| (*path).to_owned()));
+}
+
+fn begins(code: &str) -> bool {
+    [".begin(", ".begin_with("].iter().any(|call| code.contains(call))
+}
+
+/// Where a pooler shares sessions out, what is asked past the pool may reach another session than it was prepared in.
+#[test]
+fn queries_go_through_our_pool_and_bare_connections_are_opened_in_few_places() {
+    let is_bare = |code: &str| names(code, "PgPool") || code.contains("PgConnection::connect") || code.contains(".connections()");
+    let sources = sources().into_iter().filter(|source| !source.path.starts_with("db") && is_bare(&source.code));
+    let found = sources.map(|source| (source.path.clone(), format!("src/{}", source.path)));
+
+    hold("connections past crate::db::Pool", found.collect(), BARE_EXEMPT.iter().map(|(path, _)| (*path).to_owned()));
 }
 
 #[test]

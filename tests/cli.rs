@@ -315,6 +315,22 @@ async fn the_applications_user_gets_no_ddl_where_two_urls_are_given() {
     database.close().await;
 }
 
+#[tokio::test]
+async fn migrations_lead_past_a_pooler_that_lends_sessions_for_a_transaction() {
+    let database = TestDatabase::new().await;
+    let pooled = || Program::new().with("DATABASE_URL", database.url()).with("DATABASE_POOLER", "transaction");
+
+    let refused = pooled().run(&["migrate"]).expect(2);
+    let migrated = pooled().with("DATABASE_MIGRATE_URL", database.url()).run(&["migrate", "--json"]).expect(0).json();
+    let verified = pooled().with("DATABASE_MIGRATE_URL", database.url()).run(&["verify"]).expect(0);
+    let alone = Program::new().with("DATABASE_POOLER", "transaction").run(&["verify"]).expect(2);
+
+    assert!(refused.complained.contains("DATABASE_MIGRATE_URL: required beside DATABASE_POOLER=transaction"), "{refused:?}");
+    assert_eq!(migrated["applied"], 0, "{verified:?}");
+    assert!(alone.complained.contains("DATABASE_POOLER: transaction means nothing without DATABASE_URL"), "{alone:?}");
+    database.close().await;
+}
+
 fn with_user(url: &str, user: &str) -> String {
     let (scheme, rest) = url.split_once("://").expect("a URL");
     let (_, host) = rest.split_once('@').expect("a user");

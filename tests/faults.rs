@@ -1,6 +1,7 @@
 //! What is left when something is killed: nothing acknowledged is lost, nothing happens twice, and it serves again.
 //!
-//! Three rounds of each kind run with the tests; `FAULT_ROUNDS=20 cargo test --test faults` is the long proof.
+//! Three rounds of each kind run with the tests; `FAULT_ROUNDS=20 cargo test --test faults` is the long proof. How long others
+//! wait during a flood is measured by `cargo bench --bench flood`, not asserted here.
 
 #![allow(clippy::disallowed_methods, reason = "how long a recovery takes is real time; how the tests are run is no setting")]
 #![allow(dead_code, reason = "the support serves several kinds of test")]
@@ -19,7 +20,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -321,50 +322,45 @@ async fn mutations_whose_client_hangs_up_have_one_whole_effect_or_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_wrong_passwords_costs_bounded_memory_and_others_go_on() {
+async fn a_flood_of_wrong_passwords_costs_bounded_memory_and_others_are_served() {
     let stage = Stage::new("flooded").await;
-    let calm = slowness_of_others(&stage, Duration::from_secs(1)).await;
     let before = stage.program.resident_kib();
-
     let stop = Arc::new(AtomicBool::new(false));
-    let guesses = Arc::new(AtomicU64::new(0));
+
     let guessing = (0..GUESSERS).map(|n| {
-        let (web, stop, guesses) = (stage.program.client(), Arc::clone(&stop), Arc::clone(&guesses));
+        let (web, stop) = (stage.program.client(), Arc::clone(&stop));
         tokio::spawn(async move {
+            let mut statuses = Vec::new();
             while !stop.load(Ordering::SeqCst) {
-                let round = guesses.fetch_add(1, Ordering::SeqCst);
-                let form = json!({"email": format!("nobody-{n}-{round}@example.com"), "password": "a wrong password"});
-                let (status, body) = web.post("/api/v1/auth/login/", "", "", &form).await.expect("an answer");
-                assert!([401, 503].contains(&status), "{status}: {body}");
+                // Nobody is slowed down here, so that each guess is hashed; no address fails twice.
+                let form = json!({"email": format!("nobody-{n}-{}@example.com", statuses.len()), "password": "a wrong password"});
+                let (status, _) = web.post("/api/v1/auth/login/", "", "", &form).await.expect("an answer");
+                statuses.push(status);
             }
+            statuses
         })
     });
     let guessing = guessing.collect::<Vec<_>>();
     let seconds = if rounds() < 20 { 5 } else { 30 };
-    let flooded = slowness_of_others(&stage, Duration::from_secs(seconds)).await;
-    let grown = stage.program.resident_kib().saturating_sub(before);
-    stop.store(true, Ordering::SeqCst);
-    for guesser in guessing {
-        guesser.await.expect("only 401 and 503");
-    }
-
-    let guesses = guesses.load(Ordering::SeqCst);
-    println!("{guesses} wrong passwords in {seconds} s, {grown} KiB more; p99 of others {calm:?} -> {flooded:?}");
-    assert!(grown < FLOOD_KIB_MAX, "{grown} KiB");
-    // Generous: here clients, server, database and other tests share the processors.
-    assert!(flooded < Duration::from_secs(3), "{flooded:?}");
-    stage.program.verify();
-}
-
-/// The slowest but one in a hundred of somebody's requests for so long, one after another, all of which succeed.
-async fn slowness_of_others(stage: &Stage, time: Duration) -> Duration {
-    let (customer, began, mut took) = (&stage.customers[0], Instant::now(), Vec::new());
-    while began.elapsed() < time {
-        let asked = Instant::now();
+    let (began, mut most, mut served) = (Instant::now(), before, 0);
+    while began.elapsed() < Duration::from_secs(seconds) {
+        let customer = &stage.customers[served % stage.customers.len()];
         let (status, body) = customer.web.get("/api/v1/billing/credits/balance/", &customer.token).await.expect("an answer");
         assert_eq!(status, 200, "{body}");
-        took.push(asked.elapsed());
+        served += 1;
+        most = most.max(stage.program.resident_kib());
     }
-    took.sort_unstable();
-    took[(took.len() * 99 / 100).min(took.len() - 1)]
+    stop.store(true, Ordering::SeqCst);
+    let mut statuses = Vec::new();
+    for guesser in guessing {
+        statuses.extend(guesser.await.expect("every guess is answered"));
+    }
+
+    let (wrong, sent_away) =
+        (statuses.iter().filter(|status| **status == 401).count(), statuses.iter().filter(|status| **status == 503).count());
+    println!("{wrong} wrong passwords and {sent_away} sent away in {seconds} s, {} KiB more; {served} others served", most - before);
+    assert_eq!(wrong + sent_away, statuses.len(), "nothing but 401 and 503");
+    assert!(wrong > 0 && served > 0, "{wrong} {served}");
+    assert!(most - before < FLOOD_KIB_MAX, "{} KiB", most - before);
+    stage.program.verify();
 }

@@ -69,7 +69,7 @@ async fn violations_after(breach: &'static str) -> Vec<Violation> {
     for statements in [SOUND, UNGUARDED, breach] {
         raw_sql(statements).execute(database.pool()).await.unwrap_or_else(|error| panic!("{statements}: {error}"));
     }
-    let violations = service::verify(database.pool()).await.expect("the database answers");
+    let violations = service::verify(&database.pool().clone().into()).await.expect("the database answers");
     database.close().await;
     violations
 }
@@ -90,7 +90,7 @@ async fn assert_only(law: Law, account: i64, breaches: &[&'static str]) {
 async fn a_sound_database_and_an_empty_one_break_no_law() {
     let empty = TestDatabase::new().await;
 
-    let found_in_empty = service::verify(empty.pool()).await.expect("the database answers");
+    let found_in_empty = service::verify(&empty.pool().clone().into()).await.expect("the database answers");
     let found_in_sound = violations_after("").await;
 
     assert_eq!(found_in_empty, []);
@@ -356,7 +356,7 @@ async fn the_state_counts_what_is_there_and_names_what_is_broken() {
     raw_sql(SOUND).execute(database.pool()).await.expect("a sound database");
     raw_sql("update credit_balances set plan_credits = 0 where account_id = 30").execute(database.pool()).await.expect("a breach");
 
-    let state = service::state(database.pool()).await.expect("the database answers");
+    let state = service::state(&database.pool().clone().into()).await.expect("the database answers");
 
     assert_eq!(state.plans.iter().map(|plan| (plan.slug.as_str(), plan.accounts)).filter(|(_, accounts)| *accounts > 0).count(), 3);
     assert_eq!(

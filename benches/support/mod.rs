@@ -83,6 +83,16 @@ impl Client {
         self.send(&format!("GET {path}"), token, b"", "200").await;
     }
 
+    /// A login with a wrong password, through a proxy that says where it comes from; the status of the answer.
+    pub(crate) async fn guess(&mut self, email: &str, from: &str) -> u16 {
+        let form = serde_json::json!({"email": email, "password": "a wrong password"}).to_string();
+        let lines = format!("host: localhost\r\nx-forwarded-for: {from}\r\ncontent-type: application/json\r\ncontent-length: {}", form.len());
+        self.buffer.clear();
+        self.buffer.extend_from_slice(format!("POST /api/v1/auth/login/ HTTP/1.1\r\n{lines}\r\n\r\n{form}").as_bytes());
+        self.exchange().await;
+        String::from_utf8_lossy(&self.buffer[9..12]).parse().unwrap()
+    }
+
     async fn send(&mut self, line: &str, token: &str, body: &[u8], status: &str) -> &[u8] {
         self.send_head(&format!("{line} HTTP/1.1"), token, body, status).await
     }
@@ -99,9 +109,16 @@ impl Client {
         }
         self.buffer.extend_from_slice(b"\r\n\r\n");
         self.buffer.extend_from_slice(body);
+        let (begins, ends) = self.exchange().await;
+        assert_eq!(&self.buffer[9..12], status.as_bytes(), "{}", String::from_utf8_lossy(&self.buffer));
+        &self.buffer[begins..ends]
+    }
+
+    /// Sends what the buffer has, and fills it with the answer; where its body begins and ends.
+    async fn exchange(&mut self) -> (usize, usize) {
         self.stream.write_all(&self.buffer).await.unwrap();
         self.buffer.clear();
-        let (begins, ends) = loop {
+        loop {
             assert!(self.stream.read_buf(&mut self.buffer).await.unwrap() > 0, "the server closed the connection");
             if let Some(head) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
                 let ends = head + 4 + content_length(&self.buffer[..head]);
@@ -109,9 +126,7 @@ impl Client {
                     break (head + 4, ends);
                 }
             }
-        };
-        assert_eq!(&self.buffer[9..12], status.as_bytes(), "{}", String::from_utf8_lossy(&self.buffer));
-        &self.buffer[begins..ends]
+        }
     }
 }
 
@@ -243,8 +258,18 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(postgres: &PrivatePostgres, dir: &Path) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::started(Self::command(postgres, dir)).await
+    }
+
+    /// With limits, behind a proxy on this machine that says where each request comes from.
+    pub(crate) async fn start_throttled(postgres: &PrivatePostgres, dir: &Path) -> Self {
         let mut command = Self::command(postgres, dir);
+        command.env_remove("THROTTLE_DISABLED").env("TRUSTED_PROXIES", "127.0.0.0/8");
+        Self::started(command).await
+    }
+
+    async fn started(mut command: Command) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = command.arg("serve").env("BIND_ADDR", format!("127.0.0.1:{port}")).stdout(Stdio::null()).spawn().unwrap();
         let server = Server { child, port };
         while !server.is_ready().await {

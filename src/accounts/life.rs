@@ -13,14 +13,14 @@ use crate::{
     },
     auth::{self, members::model::Deletion},
     clock::Timestamp,
-    db::{self, MayCollide, StoreError},
+    db::{self, MayCollide, Pool, StoreError},
     ids::{AccountId, PlanId, UserId},
     period::days,
     subscriptions::{self, model::Locked},
 };
 use chrono::TimeDelta;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::pin::Pin;
 
 /// How many accounts the scheduler looks up at once.
@@ -133,7 +133,7 @@ pub async fn move_in(
 
 /// Edits name and billing details.
 pub async fn change(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     details: &store::Details,
     origin: &Origin,
@@ -165,7 +165,7 @@ pub enum CancelWhen {
 
 /// Cancels by the customer's wish. Gives how the account stands afterwards.
 pub async fn cancel(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     when: CancelWhen,
     grace: TimeDelta,
@@ -197,7 +197,7 @@ pub async fn cancel(
 }
 
 /// Takes back a cancellation that has not taken effect.
-pub async fn resume(pool: &PgPool, account: AccountId, grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
+pub async fn resume(pool: &Pool, account: AccountId, grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
     let mut tx = db::begin(pool).await?;
     let held = hold_in(&mut tx, account, grace, now).await?;
     let pending =
@@ -209,7 +209,7 @@ pub async fn resume(pool: &PgPool, account: AccountId, grace: TimeDelta, origin:
 }
 
 /// Deletes softly (H): nobody gets in any more, and for the account's retention time it can be taken back.
-pub async fn delete(pool: &PgPool, account: AccountId, by: UserId, origin: &Origin, now: Timestamp) -> Result<Timestamp, AccountError> {
+pub async fn delete(pool: &Pool, account: AccountId, by: UserId, origin: &Origin, now: Timestamp) -> Result<Timestamp, AccountError> {
     let mut tx = db::begin(pool).await?;
     let row = store::lock_account(&mut tx, account).await?.filter(|row| row.deleted_at.is_none()).ok_or(AccountError::NotFound)?;
     if row.is_system {
@@ -226,7 +226,7 @@ pub async fn delete(pool: &PgPool, account: AccountId, by: UserId, origin: &Orig
 }
 
 /// Takes a soft deletion back while its time is not over (H).
-pub async fn restore(pool: &PgPool, account: AccountId, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
+pub async fn restore(pool: &Pool, account: AccountId, origin: &Origin, now: Timestamp) -> Result<(), AccountError> {
     let mut tx = db::begin(pool).await?;
     let row = store::lock_account(&mut tx, account).await?.filter(|row| row.deleted_at.is_some()).ok_or(AccountError::NotFound)?;
     if row.restore_until.is_none_or(|until| until <= now) {
@@ -249,7 +249,7 @@ pub type GoesWithAccount = for<'c> fn(&'c mut PgConnection, AccountId) -> Pin<Bo
 
 /// Purges accounts whose time to come back is over (H): everything personal goes, financial records stay. What this room
 /// does not know of goes by `goes_with`. Gives how many.
-pub async fn purge_deleted(pool: &PgPool, goes_with: GoesWithAccount, now: Timestamp) -> Result<usize, AccountError> {
+pub async fn purge_deleted(pool: &Pool, goes_with: GoesWithAccount, now: Timestamp) -> Result<usize, AccountError> {
     let mut purged = 0;
     loop {
         let mut tx = db::begin(pool).await?;
@@ -268,7 +268,7 @@ pub async fn purge_deleted(pool: &PgPool, goes_with: GoesWithAccount, now: Times
 /// Records what the calendar has decided (B5): trials and grace times that are over, cancellations that are due. Each account
 /// in its own transaction, claimed without waiting and judged again under its lock, so that several instances do each thing once;
 /// one that fails keeps no other from its turn. Gives how many changed.
-pub async fn end_periods(pool: &PgPool, grace: TimeDelta, now: Timestamp) -> Result<usize, AccountError> {
+pub async fn end_periods(pool: &Pool, grace: TimeDelta, now: Timestamp) -> Result<usize, AccountError> {
     let mut changed = 0;
     loop {
         let due = store::list_due(pool, now - grace, i64::from(DUE_BATCH), now).await?;
@@ -287,7 +287,7 @@ pub async fn end_periods(pool: &PgPool, grace: TimeDelta, now: Timestamp) -> Res
     }
 }
 
-async fn end_period(pool: &PgPool, account: AccountId, grace: TimeDelta, now: Timestamp) -> Result<bool, AccountError> {
+async fn end_period(pool: &Pool, account: AccountId, grace: TimeDelta, now: Timestamp) -> Result<bool, AccountError> {
     let mut tx = db::begin(pool).await?;
     if !store::claim_account(&mut tx, account).await? {
         return Ok(false);

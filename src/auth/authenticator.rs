@@ -1,6 +1,8 @@
 //! Signs and reads tokens, hashes and compares passwords: what signing in needs and keeps in memory.
 
+pub use super::hashing::{HashingError, HashingLoad, Place};
 use super::{
+    hashing::Hashing,
     model::{Claims, HashingCost, Holder, Password, Term, TokenPair, TokenType},
     passwords::{self, Match, NotHashed},
     rules,
@@ -9,22 +11,16 @@ use super::{
 use crate::{
     clock::Timestamp,
     config::{Config, JWT_SECRET_BYTES_MIN},
+    db::Pool,
     ids::{SessionId, UserId},
     mail::service::Outbox,
-    meters,
     sealing::Vault,
     secrets,
-    traces::Step,
 };
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::PgPool;
-use std::{sync::Arc, thread::available_parallelism};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::Arc;
 use uuid::Uuid;
-
-/// Passwords that may wait for a core; one more is sent away at once, so that memory stays bounded.
-const WAITING_MAX: usize = 64;
 
 /// Access tokens that are known at the most, some 250 bytes each; those asked for least are forgotten first.
 const READ_BEFORE_MAX: usize = 65_536;
@@ -33,7 +29,7 @@ const READ_BEFORE_MAX: usize = 65_536;
 #[derive(Clone, Copy)]
 pub struct Desk<'a> {
     /// The database.
-    pub pool: &'a PgPool,
+    pub pool: &'a Pool,
     /// Tokens and passwords.
     pub authenticator: &'a Authenticator,
     /// Length of trials, of passwords, of the grace.
@@ -64,17 +60,6 @@ pub enum AuthenticatorError {
     Sealing,
 }
 
-/// Why a password was not hashed or compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum HashingError {
-    /// Too many are waiting.
-    #[error("too many passwords are being hashed")]
-    Busy,
-    /// Ours to mend.
-    #[error("hashing failed")]
-    Failed,
-}
-
 impl From<NotHashed> for HashingError {
     fn from(_: NotHashed) -> Self {
         HashingError::Failed
@@ -99,18 +84,7 @@ pub struct Authenticator {
     cost: HashingCost,
     /// Compared when there is nothing to compare with, so that an unknown user costs what a wrong password costs.
     decoy: String,
-    cores: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
-    cores_max: usize,
-}
-
-/// How busy hashing is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HashingLoad {
-    /// Passwords on a core.
-    pub running: usize,
-    /// Passwords that wait for one.
-    pub waiting: usize,
+    hashing: Hashing,
 }
 
 impl Authenticator {
@@ -125,17 +99,19 @@ impl Authenticator {
         test_tokens(&tokens).ok_or(AuthenticatorError::Tokens)?;
         test_sealing(&vault).ok_or(AuthenticatorError::Sealing)?;
         let decoy = test_passwords(cost).ok_or(AuthenticatorError::Passwords)?;
-        let cores = available_parallelism().map_or(1, usize::from);
-        let queue = Arc::new(Semaphore::new(cores.saturating_add(WAITING_MAX)));
         let read_before = Cache::new(READ_BEFORE_MAX);
-        Ok(Authenticator { tokens, read_before, vault, cost, decoy, cores: Arc::new(Semaphore::new(cores)), queue, cores_max: cores })
+        Ok(Authenticator { tokens, read_before, vault, cost, decoy, hashing: Hashing::new() })
     }
 
     /// How busy hashing is just now.
     pub fn load(&self) -> HashingLoad {
-        let running = self.cores_max.saturating_sub(self.cores.available_permits());
-        let taken = self.cores_max.saturating_add(WAITING_MAX).saturating_sub(self.queue.available_permits());
-        HashingLoad { running, waiting: taken.saturating_sub(running) }
+        self.hashing.load()
+    }
+
+    /// Joins the queue of passwords. Whoever is going to compare one may do so before he asks the database for anything: in a
+    /// flood those who are sent away then cost it nothing.
+    pub fn join(&self) -> Result<Place, HashingError> {
+        self.hashing.join()
     }
 
     /// Seals what must not be read in the database.
@@ -186,7 +162,8 @@ impl Authenticator {
     pub async fn hash(&self, password: &Password) -> Result<String, HashingError> {
         let (password, cost) = (password.clone(), self.cost);
         let salt = secrets::random_bytes();
-        Ok(self.on_a_core(move || passwords::hash_password(&password, salt, cost)).await??)
+        let place = self.join()?;
+        Ok(self.hashing.run(place, move || passwords::hash_password(&password, salt, cost)).await??)
     }
 
     /// Compares a password with what is stored, if anything is. Takes its time in either case.
@@ -195,31 +172,16 @@ impl Authenticator {
     /// observer can tell that he is one of those who were imported. To make everybody wait as long would give each wrong
     /// password the cost of the dearest.
     pub async fn compare(&self, password: &Password, stored: Option<&str>) -> Result<Match, HashingError> {
+        self.compare_at(self.join()?, password, stored).await
+    }
+
+    /// The same, of somebody who has joined the queue before.
+    pub async fn compare_at(&self, place: Place, password: &Password, stored: Option<&str>) -> Result<Match, HashingError> {
         let stored = stored.filter(|stored| passwords::can_match(stored));
         let (password, cost) = (password.clone(), self.cost);
         let (is_decoy, hash) = (stored.is_none(), stored.unwrap_or(&self.decoy).to_owned());
-        let found = self.on_a_core(move || passwords::verify_password(&password, &hash, cost)).await?;
+        let found = self.hashing.run(place, move || passwords::verify_password(&password, &hash, cost)).await?;
         Ok(if is_decoy { Match::No } else { found })
-    }
-
-    /// Runs work that keeps a core busy: as many at once as there are cores, and a bounded number behind them.
-    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashingError> {
-        let waiting = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| {
-            meters::password_refused();
-            HashingError::Busy
-        })?;
-        let queueing = Step::part("argon2.queue");
-        let core = Arc::clone(&self.cores).acquire_owned().await.map_err(|_| HashingError::Failed)?;
-        drop(queueing);
-        let _hashing = Step::part("argon2.hash");
-        // The permits move into the closure: a caller that is gone frees no core that is still at work.
-        let permits: [OwnedSemaphorePermit; 2] = [waiting, core];
-        let done = tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop(permits);
-            result
-        });
-        done.await.map_err(|_| HashingError::Failed)
     }
 }
 
@@ -313,19 +275,5 @@ mod tests {
         assert_eq!(compare("wrong horse", Some(hash.as_str())).await, Match::No);
         assert_eq!(compare("correct horse", Some("!")).await, Match::No);
         assert_eq!(compare("correct horse", None).await, Match::No);
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_sends_the_next_one_away() {
-        let authenticator = Authenticator::new(HashingCost::TESTS, &secrets_of(&"k".repeat(32))).unwrap();
-        let all = u32::try_from(authenticator.queue.available_permits()).unwrap();
-        let held = Arc::clone(&authenticator.queue).try_acquire_many_owned(all).unwrap();
-
-        let refused = authenticator.hash(&password("correct horse")).await;
-        drop(held);
-        let served = authenticator.hash(&password("correct horse")).await;
-
-        assert_eq!(refused, Err(HashingError::Busy));
-        assert!(served.is_ok());
     }
 }

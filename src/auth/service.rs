@@ -1,7 +1,7 @@
 //! Signing in, staying signed in, and ending it.
 
 pub use super::{
-    authenticator::{Authenticator, AuthenticatorError, Desk, HashingError},
+    authenticator::{Authenticator, AuthenticatorError, Desk, HashingError, Place},
     tokens::{NotSigned, TokenRefused, TokenSecrets},
 };
 use super::{
@@ -26,12 +26,12 @@ use crate::{
         service::record_in,
     },
     clock::Timestamp,
-    db::{self, MayCollide, StoreError},
+    db::{self, MayCollide, Pool, StoreError},
     ids::{SessionId, UserId},
     secrets,
 };
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Sessions that one purge takes away at the most.
 const SESSIONS_PURGED_MAX: i64 = 10_000;
@@ -175,10 +175,10 @@ impl Proof {
 /// Compares address and password. Slow by design; call it before a transaction begins.
 ///
 /// A user who does not exist, one who may not log in and a wrong password take the same time and give the same answer.
-pub async fn prove(desk: Desk<'_>, email: &Email, password: &Password) -> Result<Proof, LoginError> {
+pub async fn prove(desk: Desk<'_>, place: Place, email: &Email, password: &Password) -> Result<Proof, LoginError> {
     let known = users::store::find_credentials(desk.pool, email).await?;
     let stored = known.as_ref().map(|known| known.password_hash.as_str());
-    let found = desk.authenticator.compare(password, stored).await?;
+    let found = desk.authenticator.compare_at(place, password, stored).await?;
     let may_log_in = |known: &Credentials| known.is_active && known.holder.role != Role::SystemBot;
     let compared = known.filter(may_log_in).ok_or(LoginError::InvalidCredentials)?;
     let new_hash = match found {
@@ -191,11 +191,11 @@ pub async fn prove(desk: Desk<'_>, email: &Email, password: &Password) -> Result
 
 /// Compares address and password of somebody who was deleted with his account; at the cost of [`prove`]. `None`: the password
 /// is a living user's, whose account is not deleted.
-pub async fn prove_deleted(desk: Desk<'_>, email: &Email, password: &Password) -> Result<Option<Holder>, LoginError> {
+pub async fn prove_deleted(desk: Desk<'_>, place: Place, email: &Email, password: &Password) -> Result<Option<Holder>, LoginError> {
     let Some(gone) = members::store::find_deleted_credentials(desk.pool, email).await? else {
-        return prove(desk, email, password).await.map(|_| None);
+        return prove(desk, place, email, password).await.map(|_| None);
     };
-    let found = desk.authenticator.compare(password, Some(&gone.password_hash)).await?;
+    let found = desk.authenticator.compare_at(place, password, Some(&gone.password_hash)).await?;
     if found != Match::No && gone.is_active { Ok(Some(gone.holder)) } else { Err(LoginError::InvalidCredentials) }
 }
 
@@ -305,7 +305,7 @@ async fn refresh_once(desk: Desk<'_>, claims: &Claims, origin: &Origin, now: Tim
 }
 
 /// Ends the sessions that the tokens name; those that are over stay over.
-pub async fn log_out(pool: &PgPool, tokens: &[Claims], now: Timestamp) -> Result<(), StoreError> {
+pub async fn log_out(pool: &Pool, tokens: &[Claims], now: Timestamp) -> Result<(), StoreError> {
     for claims in tokens {
         store::revoke_session(pool, claims.user_id, claims.sid, "logout", now).await?;
     }
@@ -313,18 +313,18 @@ pub async fn log_out(pool: &PgPool, tokens: &[Claims], now: Timestamp) -> Result
 }
 
 /// Ends one session of a user.
-pub async fn end_session(pool: &PgPool, user: UserId, session: SessionId, now: Timestamp) -> Result<(), SessionError> {
+pub async fn end_session(pool: &Pool, user: UserId, session: SessionId, now: Timestamp) -> Result<(), SessionError> {
     let was_living = store::revoke_session(pool, user, session, "logout", now).await?;
     if was_living { Ok(()) } else { Err(SessionError::Unknown) }
 }
 
 /// Ends every session of a user. Gives how many.
-pub async fn log_out_everywhere(pool: &PgPool, user: UserId, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn log_out_everywhere(pool: &Pool, user: UserId, now: Timestamp) -> Result<u64, StoreError> {
     db::retried(async || store::revoke_sessions(pool, user, None, "logout_all", now).await).await
 }
 
 /// Forgets sessions that were over long ago. Gives how many.
-pub async fn purge_sessions(pool: &PgPool, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn purge_sessions(pool: &Pool, now: Timestamp) -> Result<u64, StoreError> {
     store::delete_over(pool, now - rules::session_kept(), SESSIONS_PURGED_MAX).await
 }
 

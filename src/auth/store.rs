@@ -6,10 +6,10 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    db::StoreError,
+    db::{Pool, StoreError},
     ids::{AccountId, SessionId, UserId},
 };
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 /// A session that is about to exist.
@@ -191,7 +191,7 @@ pub async fn revoke_sessions(
 
 /// One page of a user's living sessions, newest first.
 pub async fn list_sessions(
-    pool: &PgPool,
+    pool: &Pool,
     user: UserId,
     current: SessionId,
     page: (i64, i64),
@@ -218,7 +218,7 @@ pub async fn list_sessions(
 }
 
 /// How many living sessions a user has.
-pub async fn count_sessions(pool: &PgPool, user: UserId, now: Timestamp) -> Result<i64, StoreError> {
+pub async fn count_sessions(pool: &Pool, user: UserId, now: Timestamp) -> Result<i64, StoreError> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from sessions where user_id = $1 and revoked_at is null and expires_at > $2"#,
         user.0,
@@ -228,7 +228,7 @@ pub async fn count_sessions(pool: &PgPool, user: UserId, now: Timestamp) -> Resu
 }
 
 /// Deletes sessions that were over before that, with their tokens; at most `limit`. Gives how many.
-pub async fn delete_over(pool: &PgPool, over_before: Timestamp, limit: i64) -> Result<u64, StoreError> {
+pub async fn delete_over(pool: &Pool, over_before: Timestamp, limit: i64) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         r#"
         delete from sessions

@@ -30,7 +30,7 @@ use crate::{
     audit::model::Origin,
     clock::Timestamp,
     credits,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     idempotency::model::Keyed,
     ids::{AccountId, PaymentId, PaymentMethod, UserId},
     meters,
@@ -40,7 +40,7 @@ use crate::{
     subscriptions::{self, rules::Hold, service::Paid},
 };
 use serde_json::{Map, Value};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Who confirms, and from where.
 #[derive(Debug, Clone)]
@@ -88,7 +88,7 @@ impl Order {
 /// Confirms a bank transfer (G): checks it, records it, applies B2 or B3 with the plan that was paid for, and writes
 /// invoice, ledger and log, all or nothing. The same transfer again gives the first answer and no second effect.
 pub async fn confirm(
-    pool: &PgPool,
+    pool: &Pool,
     order: &Order,
     by: &Confirmer,
     terms: Terms<'_>,

@@ -25,7 +25,7 @@ use crate::{
     },
     clock::Timestamp,
     credits::{self, service::CreditError},
-    db::{self, MayCollide, StoreError},
+    db::{self, MayCollide, Pool, StoreError},
     idempotency::{
         self,
         model::{FirstAnswer, Keyed},
@@ -39,7 +39,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
 /// Why money was not taken.
@@ -153,7 +153,7 @@ pub type Replayable<T> = (T, bool);
 
 /// An account asks for a paid plan (A4): gives its one open invoice. Asked again, it is the same invoice.
 pub async fn upgrade(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     (plan_slug, method): (&str, PaymentMethod),
     key: Option<&Keyed>,
@@ -307,7 +307,7 @@ pub struct PlanWish<'a> {
 
 /// Sets an account's plan by a developer's hand: the only way to enterprise (A3). Starts a period now and resets credits.
 pub async fn set_plan(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     (wish, run): (PlanWish<'_>, Run),
     by: &Confirmer,

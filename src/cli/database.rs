@@ -2,12 +2,12 @@
 
 use super::failure::Failure;
 use igny8::{
-    config::{AppEnv, Config},
-    db,
+    config::{AppEnv, Config, Sessions},
+    db::{self, Pool},
     embedded::{Durability, PrivatePostgres, Settings, Stopped},
 };
 use secrecy::SecretString;
-use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
+use sqlx::postgres::PgConnectOptions;
 use std::time::Duration;
 
 /// The database on a private server.
@@ -19,7 +19,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// An open database with the schema of this program.
 pub(crate) struct Database {
-    pub(crate) pool: PgPool,
+    pub(crate) pool: Pool,
     /// It had no schema before.
     pub(crate) is_new: bool,
     private: Option<PrivatePostgres>,
@@ -30,15 +30,18 @@ impl Database {
     pub(crate) async fn open(config: &Config) -> Result<Self, Failure> {
         let Some(url) = &config.database_url else { return Self::open_private(config).await };
         let options = db::connect_options(url, "DATABASE_URL")?;
-        db::require_own_sessions(&options).await?;
+        if config.database_pooler == Sessions::Own {
+            db::require_own_sessions(&options).await?;
+        }
         let is_new = match config.app_env {
             AppEnv::Development => is_everything(migrate(config, url).await?),
-            AppEnv::Production => {
-                require_current(&options).await?;
-                false
-            }
+            AppEnv::Production => false,
         };
-        Ok(Database { pool: db::open_pool(options, config).await?, is_new, private: None })
+        let pool = db::open_pool(options, config).await?;
+        if config.app_env == AppEnv::Production {
+            require_current(&pool).await?;
+        }
+        Ok(Database { pool, is_new, private: None })
     }
 
     async fn open_private(config: &Config) -> Result<Self, Failure> {
@@ -62,6 +65,11 @@ impl Database {
 /// Applies migrations to the database that DATABASE_URL names, as its owner where one is named, and then grants the
 /// application's user what it needs. Gives how many were applied.
 pub(crate) async fn migrate(config: &Config, url: &SecretString) -> Result<usize, Failure> {
+    if config.database_pooler == Sessions::Shared && config.database_migrate_url.is_none() {
+        let why = "DATABASE_MIGRATE_URL: required beside DATABASE_POOLER=transaction; it leads past the pooler, for migrations \
+                   need a session of their own";
+        return Err(Failure::misused(why));
+    }
     let application = db::connect_options(url, "DATABASE_URL")?;
     let owner = config.database_migrate_url.as_ref().map(|url| db::connect_options(url, "DATABASE_MIGRATE_URL")).transpose()?;
     let count = db::migrate(owner.as_ref().unwrap_or(&application)).await?;
@@ -79,11 +87,8 @@ pub(crate) async fn migrate_private(config: &Config) -> Result<usize, Failure> {
     Ok(migrated?)
 }
 
-async fn require_current(options: &PgConnectOptions) -> Result<(), Failure> {
-    let mut connection = PgConnection::connect_with(options).await.map_err(db::DatabaseError::Connect)?;
-    let is_current = db::is_current(&mut connection).await?;
-    // The question was answered; how the connection ends changes nothing.
-    let _ = connection.close().await;
+async fn require_current(pool: &Pool) -> Result<(), Failure> {
+    let is_current = db::is_current(&mut *pool.acquire().await.map_err(db::DatabaseError::Connect)?).await?;
     if is_current { Ok(()) } else { Err(Failure::failed("the database's schema is older than this program; run `igny8 migrate` first")) }
 }
 

@@ -125,7 +125,7 @@ fn document() -> Result<OpenApi, Failure> {
     let mut config = Config::parse(&[], |_| None)?;
     config.jwt_secret_key = Some(igny8::secrets::random_token().into());
     let pool = PgPoolOptions::new().connect_lazy_with(PgConnectOptions::new_without_pgpass());
-    let (_, document) = router::build(&serve::state(config, pool)?);
+    let (_, document) = router::build(&serve::state(config, pool.into())?);
     Ok(document)
 }
 

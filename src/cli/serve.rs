@@ -10,13 +10,13 @@ use igny8::{
     build_info::{BUILD, BuildInfo},
     clock::SystemClock,
     config::{Config, JWT_SECRET_BYTES_MIN},
+    db::Pool,
     jobs, meters, secrets, server,
     state::AppState,
     traces::{self, Courier},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
-use sqlx::PgPool;
 use std::{
     fs::{self, OpenOptions},
     io::{self, ErrorKind, Write as _},
@@ -75,7 +75,7 @@ pub(crate) async fn serve(config: Config, output: Output) -> Result<(), Failure>
 }
 
 /// What every request reaches, on the machine's clock. Makes the development secret where it is missing.
-pub(crate) fn state(mut config: Config, pool: PgPool) -> Result<AppState, Failure> {
+pub(crate) fn state(mut config: Config, pool: Pool) -> Result<AppState, Failure> {
     if config.jwt_secret_key.is_none() {
         config.jwt_secret_key = Some(development_secret(&config.data_dir)?);
     }

@@ -23,10 +23,10 @@ use crate::{
         attempts::{self, model::Attempt},
         mfa::model::SecondCode,
         model::{Device, Email, Opened, Password, Role, Visit},
-        service::{Desk, Entrance, LoginError, Proof, log_in_in, prove, prove_deleted},
+        service::{Desk, Entrance, LoginError, Place, Proof, log_in_in, prove, prove_deleted},
     },
     clock::Timestamp,
-    db::{self, StoreError, Tx},
+    db::{self, Pool, StoreError, Tx},
     ids::AccountId,
     meters::{self, Cause},
     period::days,
@@ -35,7 +35,6 @@ use crate::{
 };
 use chrono::TimeDelta;
 use serde_json::json;
-use sqlx::PgPool;
 
 /// Why a site key opens nothing (contract, section 2).
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +69,7 @@ pub enum NotAdmitted {
 
 /// The site behind a key, with its account as it stands at `now`. One query, and none for what can't be a key. `home` is the
 /// address that the plugin says it runs at, if it says so.
-pub async fn site_of_key(pool: &PgPool, (key, home): (&str, &HomeUrl), grace: TimeDelta, now: Timestamp) -> Result<SiteCaller, KeyRefused> {
+pub async fn site_of_key(pool: &Pool, (key, home): (&str, &HomeUrl), grace: TimeDelta, now: Timestamp) -> Result<SiteCaller, KeyRefused> {
     if !rules::may_be_a_key(key) {
         return Err(KeyRefused::Unknown);
     }
@@ -79,7 +78,7 @@ pub async fn site_of_key(pool: &PgPool, (key, home): (&str, &HomeUrl), grace: Ti
 
 /// The same for a key of which only the hash is at hand.
 pub async fn site_of_key_hash(
-    pool: &PgPool,
+    pool: &Pool,
     (key_sha256, home): (&[u8; 32], &HomeUrl),
     grace: TimeDelta,
     now: Timestamp,
@@ -113,7 +112,7 @@ pub async fn site_of_key_hash(
 ///
 /// Not in the lookup's statement: a write there would make the request wait for the disk, and requests with one key for
 /// each other. A note that is lost, by a crash or a busy database, is written by the next request: no answer depends on it.
-fn note_use(pool: PgPool, caller: SiteCaller, now: Timestamp) {
+fn note_use(pool: Pool, caller: SiteCaller, now: Timestamp) {
     tokio::spawn(async move {
         if let Err(error) = store::mark_key_used(&pool, caller.account.id, caller.key, now - rules::KEY_USE_NOTED_EVERY, now).await {
             tracing::warn!(key = caller.key.0, %error, "the use of a site key was not noted");
@@ -157,7 +156,7 @@ pub async fn accept(
 
 /// Leaves word that staff are about to change something of an account that is not theirs. Written before the change, so that
 /// none goes without; what then came of it stands in the change's own row.
-pub async fn witness(pool: &PgPool, (account, origin): (AccountId, &Origin), request: &str, now: Timestamp) -> Result<(), StoreError> {
+pub async fn witness(pool: &Pool, (account, origin): (AccountId, &Origin), request: &str, now: Timestamp) -> Result<(), StoreError> {
     let mut tx = db::begin(pool).await?;
     let entry = Entry {
         account: Some(account),
@@ -190,8 +189,9 @@ pub struct Login {
 /// Compares address and password and lets him in, whatever his account's state: he must be able to pay what he owes. Who has
 /// failed too often waits first.
 pub async fn log_in(desk: Desk<'_>, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
+    let place = desk.authenticator.join()?;
     begin(desk, &login.attempt, now).await?;
-    let done = try_log_in(desk, login, now).await;
+    let done = try_log_in(desk, place, login, now).await;
     meters::logged_in(done.is_ok());
     if done.as_ref().is_err_and(|error| !error.is_wrong_guess()) {
         take_back(desk, &login.attempt, now).await?;
@@ -215,11 +215,14 @@ async fn take_back(desk: Desk<'_>, attempt: &Attempt, now: Timestamp) -> Result<
     Ok(attempts::service::withdraw(desk.pool, attempt, now).await?)
 }
 
-async fn try_log_in(desk: Desk<'_>, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
-    let proof = prove(desk, &login.email, &login.password).await?;
+async fn try_log_in(desk: Desk<'_>, place: Place, login: &Login, now: Timestamp) -> Result<Welcome, LoginError> {
+    let proof = prove(desk, place, &login.email, &login.password).await?;
     match enter(desk, &proof, login, now).await {
         // Of several logins at once only the first replaces an old hash; the others compare once more.
-        Err(LoginError::Changed) => enter(desk, &prove(desk, &login.email, &login.password).await?, login, now).await,
+        Err(LoginError::Changed) => {
+            let place = desk.authenticator.join()?;
+            enter(desk, &prove(desk, place, &login.email, &login.password).await?, login, now).await
+        }
         done => done,
     }
 }
@@ -278,9 +281,10 @@ pub async fn restore(
     origin: &Origin,
     now: Timestamp,
 ) -> Result<(), RestoreError> {
+    let place = desk.authenticator.join().map_err(LoginError::from)?;
     begin(desk, attempt, now).await?;
     // Its people went with the account, so they are looked for among the deleted.
-    let proven = prove_deleted(desk, email, password).await;
+    let proven = prove_deleted(desk, place, email, password).await;
     if !proven.as_ref().is_err_and(LoginError::is_wrong_guess) {
         take_back(desk, attempt, now).await?;
     }

@@ -12,7 +12,7 @@ use crate::{
     auth::model::Role,
     clock::Timestamp,
     credits::model::{Authority, Pools},
-    db::StoreError,
+    db::{Pool, StoreError},
     ids::{AccountId, PaymentMethod, PlanId, SiteId, SiteKeyId, SubscriptionId, UserId},
     money::{Credits, Money},
     period::BillingCycle,
@@ -23,7 +23,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use rust_decimal::Decimal;
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgExecutor;
 
 /// What the joined query gives of an account; every column may be missing where the account is.
 struct AccountColumns {
@@ -245,7 +245,7 @@ pub async fn find_person(
 /// The site behind a key's hash, with its account as it stands at `now`, and whether a clone of it at that place is known;
 /// also when the key opens nothing any more, which is for the rules to say.
 pub async fn find_site_of_key_hash(
-    pool: &PgPool,
+    pool: &Pool,
     (key_sha256, place): (&[u8; 32], Option<&str>),
     grace: TimeDelta,
     now: Timestamp,
@@ -319,7 +319,7 @@ pub async fn find_site_of_key_hash(
 /// Notes that a key was used at `now`, unless a use after `noted_before` is noted already. Of many at once one writes, and
 /// the others don't wait for it.
 pub async fn mark_key_used(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     key: SiteKeyId,
     noted_before: Timestamp,

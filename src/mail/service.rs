@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    db::StoreError,
+    db::{Pool, StoreError},
     meters,
     sealing::{NotOpened, NotSealed, Vault},
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Mails claimed at once: so many as can be tried within the lease even of a server that answers nothing.
 const BATCH: i64 = 10;
@@ -73,14 +73,14 @@ pub struct Delivered {
 ///
 /// A mail is sent at least once: a worker that dies between the server's yes and ours sends it again after the lease, under
 /// the same message id.
-pub async fn deliver(pool: &PgPool, post: &Post, vault: &Vault, now: Timestamp) -> Result<Delivered, StoreError> {
+pub async fn deliver(pool: &Pool, post: &Post, vault: &Vault, now: Timestamp) -> Result<Delivered, StoreError> {
     let mut delivered = Delivered::default();
     let done = deliver_all(pool, post, vault, &mut delivered, now).await;
     meters::mailed(delivered.sent, delivered.postponed, delivered.given_up);
     done.map(|()| delivered)
 }
 
-async fn deliver_all(pool: &PgPool, post: &Post, vault: &Vault, delivered: &mut Delivered, now: Timestamp) -> Result<(), StoreError> {
+async fn deliver_all(pool: &Pool, post: &Post, vault: &Vault, delivered: &mut Delivered, now: Timestamp) -> Result<(), StoreError> {
     loop {
         let batch = store::claim_due(pool, now + rules::LEASE, BATCH, now).await?;
         if batch.is_empty() {
@@ -124,6 +124,6 @@ async fn deliver_all(pool: &PgPool, post: &Post, vault: &Vault, delivered: &mut 
 }
 
 /// Forgets mails that were over long ago. Gives how many.
-pub async fn purge(pool: &PgPool, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn purge(pool: &Pool, now: Timestamp) -> Result<u64, StoreError> {
     store::delete_old(pool, now - rules::KEPT, PURGED_MAX).await
 }

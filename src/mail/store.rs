@@ -1,8 +1,11 @@
 //! SQL of the outbox.
 
 use super::model::{Claimed, Delivery, Mail, MailKind};
-use crate::{clock::Timestamp, db::StoreError};
-use sqlx::{PgConnection, PgPool};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+};
+use sqlx::PgConnection;
 
 /// Adds a mail, unless one of the same cause is there.
 pub async fn insert_mail(
@@ -32,7 +35,7 @@ pub async fn insert_mail(
 }
 
 /// Claims what is due, oldest first, until `lease_ends_at`; what another worker is claiming is passed over.
-pub async fn claim_due(pool: &PgPool, lease_ends_at: Timestamp, limit: i64, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
+pub async fn claim_due(pool: &Pool, lease_ends_at: Timestamp, limit: i64, now: Timestamp) -> Result<Vec<Claimed>, StoreError> {
     let rows = sqlx::query!(
         r#"
         update mail_outbox set attempts = attempts + 1, next_attempt_at = $1
@@ -67,7 +70,7 @@ pub async fn claim_due(pool: &PgPool, lease_ends_at: Timestamp, limit: i64, now:
 }
 
 /// Notes that a mail is gone, and forgets what it said.
-pub async fn mark_sent(pool: &PgPool, mail: i64, now: Timestamp) -> Result<(), StoreError> {
+pub async fn mark_sent(pool: &Pool, mail: i64, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query!(
         "update mail_outbox set sent_at = $2, sealed_bodies = '', last_error = null where mail_id = $1 and failed_at is null",
         mail,
@@ -79,7 +82,7 @@ pub async fn mark_sent(pool: &PgPool, mail: i64, now: Timestamp) -> Result<(), S
 }
 
 /// Notes that a mail was passed over, and forgets what it said.
-pub async fn mark_withheld(pool: &PgPool, mail: i64, now: Timestamp) -> Result<(), StoreError> {
+pub async fn mark_withheld(pool: &Pool, mail: i64, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query!("update mail_outbox set withheld_at = $2, sealed_bodies = '' where mail_id = $1 and is_withheld", mail, now)
         .execute(pool)
         .await?;
@@ -87,7 +90,7 @@ pub async fn mark_withheld(pool: &PgPool, mail: i64, now: Timestamp) -> Result<(
 }
 
 /// Notes that a mail was not taken, and when it is tried again.
-pub async fn mark_postponed(pool: &PgPool, mail: i64, error: &str, next_attempt_at: Timestamp) -> Result<(), StoreError> {
+pub async fn mark_postponed(pool: &Pool, mail: i64, error: &str, next_attempt_at: Timestamp) -> Result<(), StoreError> {
     sqlx::query!("update mail_outbox set last_error = $2, next_attempt_at = $3 where mail_id = $1", mail, error, next_attempt_at)
         .execute(pool)
         .await?;
@@ -95,7 +98,7 @@ pub async fn mark_postponed(pool: &PgPool, mail: i64, error: &str, next_attempt_
 }
 
 /// Notes that a mail is given up, and forgets what it said.
-pub async fn mark_given_up(pool: &PgPool, mail: i64, error: &str, now: Timestamp) -> Result<(), StoreError> {
+pub async fn mark_given_up(pool: &Pool, mail: i64, error: &str, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query!(
         "update mail_outbox set failed_at = $3, last_error = $2, sealed_bodies = '' where mail_id = $1 and sent_at is null",
         mail,
@@ -108,7 +111,7 @@ pub async fn mark_given_up(pool: &PgPool, mail: i64, error: &str, now: Timestamp
 }
 
 /// Deletes mails that are over and older than that; at most `limit`. Gives how many.
-pub async fn delete_old(pool: &PgPool, written_before: Timestamp, limit: i64) -> Result<u64, StoreError> {
+pub async fn delete_old(pool: &Pool, written_before: Timestamp, limit: i64) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         r#"
         delete from mail_outbox

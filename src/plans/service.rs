@@ -11,10 +11,10 @@ use crate::{
         model::{Entry, Origin},
     },
     clock::Timestamp,
-    db::{MayCollide, StoreError, begin, retried},
+    db::{MayCollide, Pool, StoreError, begin, retried},
     money::Credits,
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Why a plan was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub struct EditOrder<'a> {
 /// Changes a plan and records it. Other terms are a new version: who has the plan keeps his, whatever he pays and gets, until
 /// he changes plan. What it is called and whether it admits anybody is the same for all. An edit that changes nothing
 /// leaves no trace.
-pub async fn change(pool: &PgPool, order: &EditOrder<'_>, now: Timestamp) -> Result<PlanRecord, PlanError> {
+pub async fn change(pool: &Pool, order: &EditOrder<'_>, now: Timestamp) -> Result<PlanRecord, PlanError> {
     retried(|| async move {
         let mut tx = begin(pool).await?;
         let before = store::lock_plan_by_slug(&mut tx, order.slug).await?.ok_or(PlanError::NotFound)?;

@@ -3,13 +3,13 @@
 use super::model::{Assignment, Plan, PlanRecord};
 use crate::{
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::PlanId,
     money::{Credits, Money},
     period::BillingCycle,
 };
 use rust_decimal::Decimal;
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 
 struct PlanRow {
     number: PlanId,
@@ -101,7 +101,7 @@ pub async fn get_plan(executor: impl PgExecutor<'_>, id: PlanId) -> Result<Plan,
 }
 
 /// One page of the active plans and how many there are in all.
-pub async fn list_active_plans(pool: &PgPool, limit: i64, offset: i64) -> Result<(Vec<Plan>, i64), StoreError> {
+pub async fn list_active_plans(pool: &Pool, limit: i64, offset: i64) -> Result<(Vec<Plan>, i64), StoreError> {
     let rows = plans!("where is_active and superseded_at is null order by 1 limit $1 offset $2", limit, offset).fetch_all(pool).await?;
     let count = match db::count_told_by_page(rows.len(), limit, offset) {
         Some(count) => count,
@@ -115,7 +115,7 @@ pub async fn list_active_plans(pool: &PgPool, limit: i64, offset: i64) -> Result
 }
 
 /// One page of all plans as they are on offer, as developers see them, and how many there are in all.
-pub async fn list_plans(pool: &PgPool, limit: i64, offset: i64) -> Result<(Vec<PlanRecord>, i64), StoreError> {
+pub async fn list_plans(pool: &Pool, limit: i64, offset: i64) -> Result<(Vec<PlanRecord>, i64), StoreError> {
     let rows = plans!("where superseded_at is null order by 1 limit $1 offset $2", limit, offset).fetch_all(pool).await?;
     let count = match db::count_told_by_page(rows.len(), limit, offset) {
         Some(count) => count,
@@ -136,7 +136,7 @@ pub async fn lock_plan_by_slug(connection: &mut PgConnection, slug: &str) -> Res
 }
 
 /// One page of a plan's versions, newest first, and how many there are in all.
-pub async fn list_versions(pool: &PgPool, slug: &str, limit: i64, offset: i64) -> Result<(Vec<PlanRecord>, i64), StoreError> {
+pub async fn list_versions(pool: &Pool, slug: &str, limit: i64, offset: i64) -> Result<(Vec<PlanRecord>, i64), StoreError> {
     let rows = plans!("where slug = $1 order by version desc limit $2 offset $3", slug, limit, offset).fetch_all(pool).await?;
     let count = match db::count_told_by_page(rows.len(), limit, offset) {
         Some(count) => count,

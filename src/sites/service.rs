@@ -13,12 +13,12 @@ use crate::{
     accounts::{self, store::AccountRow},
     audit::{self, model::Entry},
     clock::Timestamp,
-    db::{MayCollide, StoreError, begin, retried},
+    db::{MayCollide, Pool, StoreError, begin, retried},
     ids::{AccountId, IndustryId, SiteId},
     plans,
 };
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::pin::Pin;
 
 /// Why nothing was changed.
@@ -69,7 +69,7 @@ impl MayCollide for SiteError {
 }
 
 /// Creates a site. Whoever sees only what was granted to him is granted what he creates.
-pub async fn create(pool: &PgPool, author: &Author<'_>, draft: &Draft, now: Timestamp) -> Result<Site, SiteError> {
+pub async fn create(pool: &Pool, author: &Author<'_>, draft: &Draft, now: Timestamp) -> Result<Site, SiteError> {
     retried(|| async move {
         let mut tx = begin(pool).await?;
         let account = lock_account_in(&mut tx, author).await?;
@@ -93,7 +93,7 @@ pub async fn create(pool: &PgPool, author: &Author<'_>, draft: &Draft, now: Time
 }
 
 /// Changes a site. A change that changes nothing leaves no trace.
-pub async fn change(pool: &PgPool, author: &Author<'_>, site: SiteId, edit: &SiteEdit, now: Timestamp) -> Result<Site, SiteError> {
+pub async fn change(pool: &Pool, author: &Author<'_>, site: SiteId, edit: &SiteEdit, now: Timestamp) -> Result<Site, SiteError> {
     retried(|| async move {
         let mut tx = begin(pool).await?;
         let before = lock_thawed_in(&mut tx, author, site).await?;
@@ -122,7 +122,7 @@ pub async fn change(pool: &PgPool, author: &Author<'_>, site: SiteId, edit: &Sit
 
 /// Deletes a site so that it can be restored for the account's retention time (H). Its word is free and its keys stop at
 /// once; they stay stopped when it is restored, for what was once given up is not to be trusted again unasked.
-pub async fn delete(pool: &PgPool, author: &Author<'_>, site: SiteId, now: Timestamp) -> Result<DeletedSite, SiteError> {
+pub async fn delete(pool: &Pool, author: &Author<'_>, site: SiteId, now: Timestamp) -> Result<DeletedSite, SiteError> {
     retried(|| async move {
         let mut tx = begin(pool).await?;
         let account = lock_account_in(&mut tx, author).await?;
@@ -140,7 +140,7 @@ pub async fn delete(pool: &PgPool, author: &Author<'_>, site: SiteId, now: Times
 }
 
 /// Brings a deleted site back, under its old word, if the plan has room and its time is not over.
-pub async fn restore(pool: &PgPool, author: &Author<'_>, site: SiteId, now: Timestamp) -> Result<Site, SiteError> {
+pub async fn restore(pool: &Pool, author: &Author<'_>, site: SiteId, now: Timestamp) -> Result<Site, SiteError> {
     retried(|| async move {
         let mut tx = begin(pool).await?;
         let account = lock_account_in(&mut tx, author).await?;
@@ -159,7 +159,7 @@ pub async fn restore(pool: &PgPool, author: &Author<'_>, site: SiteId, now: Time
 /// Deletes for good what can't be restored any more, at most `limit` sites, keys and access with them. Returns how many.
 ///
 /// No audit row of its own: the deletion's row named the day, and here that promise is only kept.
-pub async fn purge_deleted(pool: &PgPool, limit: i64, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn purge_deleted(pool: &Pool, limit: i64, now: Timestamp) -> Result<u64, StoreError> {
     retried(|| async move {
         let mut tx = begin(pool).await?;
         let purged = store::delete_overdue(&mut tx, limit, now).await?;

@@ -7,10 +7,10 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, IndustryId, SiteId, UserId},
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// A sight as two parameters that narrow a query: one site only, and one user's sites only.
 pub(super) fn narrowing(sight: Sight) -> (Option<i64>, Option<i64>) {
@@ -94,7 +94,7 @@ macro_rules! seen_sites {
 }
 
 /// One page of the sites that somebody sees, oldest first, and how many there are in all.
-pub async fn list_sites(pool: &PgPool, account: AccountId, sight: Sight, limit: i64, offset: i64) -> Result<(Vec<Site>, i64), StoreError> {
+pub async fn list_sites(pool: &Pool, account: AccountId, sight: Sight, limit: i64, offset: i64) -> Result<(Vec<Site>, i64), StoreError> {
     let sites = seen_sites!("order by sites.site_id limit $4 offset $5", account, sight, limit, offset).fetch_all(pool).await?;
     let sites = sites.into_iter().map(Site::from).collect::<Vec<_>>();
     let count = match db::count_told_by_page(sites.len(), limit, offset) {
@@ -104,7 +104,7 @@ pub async fn list_sites(pool: &PgPool, account: AccountId, sight: Sight, limit: 
     Ok((sites, count))
 }
 
-async fn count_seen_sites(pool: &PgPool, account: AccountId, sight: Sight) -> Result<i64, StoreError> {
+async fn count_seen_sites(pool: &Pool, account: AccountId, sight: Sight) -> Result<i64, StoreError> {
     let (only, granted_to) = narrowing(sight);
     let count = sqlx::query_scalar!(
         r#"
@@ -125,7 +125,7 @@ async fn count_seen_sites(pool: &PgPool, account: AccountId, sight: Sight) -> Re
 }
 
 /// A living site, if he who asks sees it.
-pub async fn find_site(pool: &PgPool, account: AccountId, sight: Sight, site: SiteId) -> Result<Option<Site>, StoreError> {
+pub async fn find_site(pool: &Pool, account: AccountId, sight: Sight, site: SiteId) -> Result<Option<Site>, StoreError> {
     Ok(seen_sites!("and sites.site_id = $4", account, sight, site.0).fetch_optional(pool).await?.map(Site::from))
 }
 

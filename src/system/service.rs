@@ -8,10 +8,10 @@ use super::{
 use crate::{
     clock::Timestamp,
     credits::seals,
-    db::{self, DatabaseError, StoreError},
+    db::{self, DatabaseError, Pool, StoreError},
 };
 use chrono::TimeDelta;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::time::Duration;
 
 /// A database that takes longer to answer nothing is not ready.
@@ -48,7 +48,7 @@ pub enum NotReady {
 /// # Errors
 ///
 /// What is in the way.
-pub async fn readiness(pool: &PgPool) -> Result<(), NotReady> {
+pub async fn readiness(pool: &Pool) -> Result<(), NotReady> {
     let asked = async {
         let mut connection = pool.acquire().await.map_err(StoreError::from)?;
         store::ping(&mut connection).await?;
@@ -69,7 +69,7 @@ pub async fn readiness(pool: &PgPool) -> Result<(), NotReady> {
 /// # Errors
 ///
 /// When the database can't be asked.
-pub async fn verify(pool: &PgPool) -> Result<Vec<Violation>, StoreError> {
+pub async fn verify(pool: &Pool) -> Result<Vec<Violation>, StoreError> {
     verify_telling(pool, &mut |_| {}).await
 }
 
@@ -78,7 +78,7 @@ pub async fn verify(pool: &PgPool) -> Result<Vec<Violation>, StoreError> {
 /// # Errors
 ///
 /// When the database can't be asked.
-pub async fn verify_telling(pool: &PgPool, tell: &mut (dyn FnMut(Step) + Send)) -> Result<Vec<Violation>, StoreError> {
+pub async fn verify_telling(pool: &Pool, tell: &mut (dyn FnMut(Step) + Send)) -> Result<Vec<Violation>, StoreError> {
     let mut transaction = db::begin(pool).await?;
     store::mark_snapshot(&mut transaction).await?;
     let violations = violations_in(&mut transaction, tell).await?;
@@ -92,7 +92,7 @@ pub async fn verify_telling(pool: &PgPool, tell: &mut (dyn FnMut(Step) + Send)) 
 /// # Errors
 ///
 /// When the database can't be asked; after an hour the day is open again.
-pub async fn verify_daily(pool: &PgPool, now: Timestamp) -> Result<usize, StoreError> {
+pub async fn verify_daily(pool: &Pool, now: Timestamp) -> Result<usize, StoreError> {
     let Some(run) = store::insert_verify_run(pool, Some(now.date_naive()), now - ASKING_MAX, now).await? else { return Ok(0) };
     let violations = verify(pool).await?;
     store::mark_verify_run(pool, run, count_of(&violations)).await?;
@@ -104,7 +104,7 @@ pub async fn verify_daily(pool: &PgPool, now: Timestamp) -> Result<usize, StoreE
 /// # Errors
 ///
 /// When it can't be written.
-pub async fn note_verified(pool: &PgPool, violations: &[Violation], now: Timestamp) -> Result<(), StoreError> {
+pub async fn note_verified(pool: &Pool, violations: &[Violation], now: Timestamp) -> Result<(), StoreError> {
     let Some(run) = store::insert_verify_run(pool, None, now, now).await? else { return Ok(()) };
     store::mark_verify_run(pool, run, count_of(violations)).await
 }
@@ -118,7 +118,7 @@ fn count_of(violations: &[Violation]) -> i32 {
 /// # Errors
 ///
 /// When the database can't be asked.
-pub async fn state(pool: &PgPool) -> Result<State, StoreError> {
+pub async fn state(pool: &Pool) -> Result<State, StoreError> {
     let mut transaction = db::begin(pool).await?;
     store::mark_snapshot(&mut transaction).await?;
     let state = State {

@@ -331,10 +331,10 @@ async fn a_password_that_was_changed_after_it_was_compared_opens_nothing() {
     let (email, password) = (Email::parse(&ana.email).unwrap(), Password(PASSWORD.into()));
     let visit = Visit { stay: Stay::Usual, device: Device::default() };
 
-    let proof = prove(app.state.desk(), &email, &password).await.unwrap();
+    let proof = prove(app.state.desk(), app.state.authenticator.join().unwrap(), &email, &password).await.unwrap();
     let form = json!({ "old_password": PASSWORD, "new_password": "another horse battery" });
     app.post(CHANGE_PASSWORD).json(form).bearer(&ana.access).send().await.expect(200);
-    let mut connection = app.pool().acquire().await.unwrap();
+    let mut connection = app.database().pool().acquire().await.unwrap();
     let opened =
         log_in_in(&mut connection, &app.state.authenticator, Entrance { proof: &proof, code: None, visit: &visit }, app.now()).await;
 

@@ -315,7 +315,7 @@ async fn who_may_spend_is_the_same_in_the_batch_and_at_the_gate() {
                     .unwrap();
                 sqlx::query("update subscriptions set status = $2, current_period_start = $3, current_period_end = $4, cancel_at_period_end = $5 where account_id = $1")
                     .bind(ana.account_id).bind(subscribed.as_str()).bind(ends_at - days(30)).bind(ends_at).bind(cancels).execute(app.pool()).await.unwrap();
-                let mut connection = app.pool().acquire().await.unwrap();
+                let mut connection = app.database().pool().acquire().await.unwrap();
 
                 let admitted = list_admitted(&mut connection, &[ana.account_id], grace, now).await.unwrap();
 

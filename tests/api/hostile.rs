@@ -1,6 +1,8 @@
 //! What nobody sane sends. Every request is made from a seed, so that one that breaks something can be sent again: 20,000
 //! malformed ones against all routes of the document, and as many near its schemas as show that it tells every status.
+//! `HOSTILE_REQUESTS=100000 cargo test --test api -- --nocapture malformed_requests` is the long run.
 #![allow(clippy::unwrap_used, reason = "a test that can not read its answer has failed")]
+#![allow(clippy::disallowed_methods, reason = "how the tests are run is no setting of the application")]
 
 use crate::support::{Call, PASSWORD, Reply, Session, TestApp};
 use axum::http::{Method, Uri};
@@ -15,7 +17,7 @@ use igny8::{
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
-/// Requests that make no sense.
+/// Requests that make no sense, unless `HOSTILE_REQUESTS` says how many.
 const MALFORMED: u64 = 20_000;
 /// Requests that nearly, or quite, make sense.
 const NEARLY_VALID: u64 = 8_000;
@@ -773,7 +775,9 @@ fn assert_none(faults: &[String]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn malformed_requests_never_break_anything() {
-    let outcome = send_all(MALFORMED, |dice, document, cast, app| {
+    let count = std::env::var("HOSTILE_REQUESTS").ok().map_or(MALFORMED, |count| count.parse().expect("HOSTILE_REQUESTS is a number"));
+
+    let outcome = send_all(count, |dice, document, cast, app| {
         if dice.percent(60) {
             return wild(dice, document, cast, app).map(|call| (call, None));
         }
@@ -782,6 +786,7 @@ async fn malformed_requests_never_break_anything() {
     })
     .await;
 
+    println!("{count} malformed requests, {} faults", outcome.faults.len());
     assert_none(&outcome.faults);
 }
 

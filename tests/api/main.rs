@@ -24,6 +24,7 @@ mod notices;
 mod papers;
 mod people;
 mod plans;
+mod pooler;
 mod prices;
 mod races;
 mod registration;

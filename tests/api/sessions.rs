@@ -126,7 +126,7 @@ async fn a_refresh_waits_for_another_of_its_session_and_is_judged_by_what_that_l
     refresh(&app, &parent.refresh).await.expect(200);
 
     // Another refresh, by the child, is under way: its rotation is written and not committed.
-    let mut other = app.pool().acquire().await.unwrap();
+    let mut other = app.database().pool().acquire().await.unwrap();
     sqlx::raw_sql("begin; update sessions set generation = 2").execute(&mut *other).await.unwrap();
     let second = tokio::spawn(app.post(REFRESH).json(json!({ "refresh": parent.refresh })).send());
     let reads_behind_the_lock = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%for update of s%'";

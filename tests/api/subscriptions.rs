@@ -437,7 +437,7 @@ async fn the_scheduler_passes_over_an_account_that_somebody_holds_and_does_the_o
         story.app.register(&format!("{name}@example.com")).await;
     }
     story.app.advance(DAY * 24);
-    let mut somebody = sqlx::PgConnection::connect_with(&story.app.pool().connect_options()).await.unwrap();
+    let mut somebody = sqlx::PgConnection::connect_with(&story.app.database().connect_options()).await.unwrap();
     sqlx::query("begin").execute(&mut somebody).await.unwrap();
     let lock = "select account_id from accounts where account_id in (select account_id from users where email in ('ana@example.com', 'ben@example.com')) for update";
     sqlx::query(lock).execute(&mut somebody).await.unwrap();

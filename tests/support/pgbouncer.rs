@@ -43,13 +43,14 @@ impl PgBouncer {
         let query =
             if connect_query.is_empty() { String::new() } else { format!(" connect_query='{}'", connect_query.replace('\'', "''")) };
         let config = folder.join("pgbouncer.ini");
-        let mode = match mode {
-            PoolMode::Session => "session",
-            PoolMode::Transaction => "transaction",
+        // Of transactions fewer than a test's server has connections: they have to take turns.
+        let (mode, size) = match mode {
+            PoolMode::Session => ("session", 40),
+            PoolMode::Transaction => ("transaction", 4),
         };
         let text = format!(
             "[databases]\n* = host={socket_dir} port=5432 user=app{query}\n[pgbouncer]\npool_mode = {mode}\nlisten_addr =\nlisten_port = 5432\n\
-             unix_socket_dir = {dir}\nauth_type = any\nmax_client_conn = 200\ndefault_pool_size = 40\n\
+             unix_socket_dir = {dir}\nauth_type = any\nmax_client_conn = 200\ndefault_pool_size = {size}\n\
              ignore_startup_parameters = extra_float_digits,options\nlogfile = {dir}/log\n",
             dir = folder.display()
         );

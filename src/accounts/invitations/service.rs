@@ -27,7 +27,7 @@ use crate::{
         users::model::NewUser,
     },
     clock::Timestamp,
-    db::{self, MayCollide, StoreError},
+    db::{self, MayCollide, Pool, StoreError},
     ids::{AccountId, InvitationId},
     mail::{
         letters,
@@ -37,7 +37,7 @@ use crate::{
     secrets,
 };
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Why nobody was invited.
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +174,7 @@ pub async fn resend(desk: Desk<'_>, manager: &Manager<'_>, id: InvitationId, now
 }
 
 /// Takes an invitation back, which frees its seat.
-pub async fn revoke(pool: &PgPool, manager: &Manager<'_>, id: InvitationId, now: Timestamp) -> Result<Invitation, InvitationError> {
+pub async fn revoke(pool: &Pool, manager: &Manager<'_>, id: InvitationId, now: Timestamp) -> Result<Invitation, InvitationError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         let house = people::enter_in(&mut tx, manager).await?;

@@ -4,11 +4,11 @@ use super::model::{Invitation, NewInvitation, Offer};
 use crate::{
     auth::model::Role,
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, InvitationId, UserId},
 };
 use chrono::TimeDelta;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// What has ended is forgotten after this: it names somebody who may never have come.
 const KEPT: TimeDelta = TimeDelta::days(30);
@@ -31,7 +31,7 @@ macro_rules! unanswered {
 
 /// One page of an account's unanswered invitations, oldest first, and how many there are.
 pub async fn list_invitations(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     (limit, offset): (i64, i64),
     now: Timestamp,
@@ -44,7 +44,7 @@ pub async fn list_invitations(
     Ok((page, count))
 }
 
-async fn count_unanswered(pool: &PgPool, account: AccountId) -> Result<i64, StoreError> {
+async fn count_unanswered(pool: &Pool, account: AccountId) -> Result<i64, StoreError> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from invitations where account_id = $1 and accepted_at is null and revoked_at is null"#,
         account.0,
@@ -201,7 +201,7 @@ pub async fn delete_all(connection: &mut PgConnection, account: AccountId) -> Re
 }
 
 /// Deletes what ended long before `now`. Gives how many.
-pub async fn delete_ended(pool: &PgPool, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn delete_ended(pool: &Pool, now: Timestamp) -> Result<u64, StoreError> {
     let done =
         sqlx::query!("delete from invitations where least(accepted_at, revoked_at, expires_at) < $1", now - KEPT).execute(pool).await?;
     Ok(done.rows_affected())

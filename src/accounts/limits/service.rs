@@ -11,11 +11,10 @@ use crate::{
         service::record_in,
     },
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
 };
 use serde_json::json;
-use sqlx::PgPool;
 
 /// Gives an account limits of its own, or its plan's again. Holds from the next request on, in every instance: the gate
 /// reads them with the caller.
@@ -24,7 +23,7 @@ use sqlx::PgPool;
 ///
 /// No such living account, or the database.
 pub async fn change(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     (own, reason): (OwnFactor, &str),
     origin: &Origin,

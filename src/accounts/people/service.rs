@@ -27,12 +27,12 @@ use crate::{
         users::model::NewUser,
     },
     clock::Timestamp,
-    db::{self, MayCollide, StoreError, Tx},
+    db::{self, MayCollide, Pool, StoreError, Tx},
     ids::{AccountId, UserId},
     plans,
 };
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// What is stored of a password that nobody has chosen yet.
 const NO_PASSWORD: &str = "!";
@@ -151,7 +151,7 @@ pub async fn recruit(desk: Desk<'_>, manager: &Manager<'_>, recruit: &Recruit, n
 
 /// Changes somebody. Whoever is suspended is signed out at once; another role is judged from the next request on.
 pub async fn change(
-    pool: &PgPool,
+    pool: &Pool,
     manager: &Manager<'_>,
     user: UserId,
     change: &PersonChange,
@@ -179,7 +179,7 @@ pub async fn change(
 
 /// Hands the account over: the other becomes its owner, and he who hands over an admin. Staff who hand over for a customer
 /// leave the present owners what they are.
-pub async fn make_owner(pool: &PgPool, manager: &Manager<'_>, user: UserId, now: Timestamp) -> Result<TeamMember, PeopleError> {
+pub async fn make_owner(pool: &Pool, manager: &Manager<'_>, user: UserId, now: Timestamp) -> Result<TeamMember, PeopleError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         let house = enter_in(&mut tx, manager).await?;
@@ -200,7 +200,7 @@ pub async fn make_owner(pool: &PgPool, manager: &Manager<'_>, user: UserId, now:
 }
 
 /// Deletes somebody softly, or lets him leave: his address and seat are free and his sessions over at once (H).
-pub async fn delete(pool: &PgPool, manager: &Manager<'_>, user: UserId, now: Timestamp) -> Result<DeletedPerson, PeopleError> {
+pub async fn delete(pool: &Pool, manager: &Manager<'_>, user: UserId, now: Timestamp) -> Result<DeletedPerson, PeopleError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         let house = enter_in(&mut tx, manager).await?;
@@ -221,7 +221,7 @@ pub async fn delete(pool: &PgPool, manager: &Manager<'_>, user: UserId, now: Tim
 }
 
 /// Brings somebody back as he was, if there is a seat and his address is still free.
-pub async fn restore(pool: &PgPool, manager: &Manager<'_>, user: UserId, now: Timestamp) -> Result<TeamMember, PeopleError> {
+pub async fn restore(pool: &Pool, manager: &Manager<'_>, user: UserId, now: Timestamp) -> Result<TeamMember, PeopleError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         let house = enter_in(&mut tx, manager).await?;
@@ -237,7 +237,7 @@ pub async fn restore(pool: &PgPool, manager: &Manager<'_>, user: UserId, now: Ti
 }
 
 /// Purges those whose time to come back is over (H): everything personal goes, the row stays. Gives how many.
-pub async fn purge_deleted(pool: &PgPool, now: Timestamp) -> Result<usize, StoreError> {
+pub async fn purge_deleted(pool: &Pool, now: Timestamp) -> Result<usize, StoreError> {
     let mut purged = 0;
     loop {
         let mut tx = db::begin(pool).await?;

@@ -6,16 +6,16 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::UserId,
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Rows that one purge takes away at the most, of each table.
 const PURGED_MAX: i64 = 10_000;
 
 /// How somebody is judged who tries this.
-pub async fn standing(pool: &PgPool, attempt: &Attempt, now: Timestamp) -> Result<Standing, StoreError> {
+pub async fn standing(pool: &Pool, attempt: &Attempt, now: Timestamp) -> Result<Standing, StoreError> {
     let is_known = store::is_known(pool, &attempt.pair, now - rules::known_for()).await?;
     Ok(if is_known { Standing::Known } else { Standing::Stranger })
 }
@@ -23,7 +23,7 @@ pub async fn standing(pool: &PgPool, attempt: &Attempt, now: Timestamp) -> Resul
 /// Counts an attempt as a failure before it is made. Gives how many seconds it has to wait instead, if it has.
 ///
 /// Committed before the password is compared: of many attempts at once each sees those before it.
-pub async fn begin(pool: &PgPool, attempt: &Attempt, now: Timestamp) -> Result<Option<u32>, StoreError> {
+pub async fn begin(pool: &Pool, attempt: &Attempt, now: Timestamp) -> Result<Option<u32>, StoreError> {
     let standing = standing(pool, attempt, now).await?;
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
@@ -50,7 +50,7 @@ pub async fn succeed_in(connection: &mut PgConnection, attempt: &Attempt, user: 
 }
 
 /// Takes an attempt back that proved neither right nor wrong.
-pub async fn withdraw(pool: &PgPool, attempt: &Attempt, now: Timestamp) -> Result<(), StoreError> {
+pub async fn withdraw(pool: &Pool, attempt: &Attempt, now: Timestamp) -> Result<(), StoreError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         for counter in store::lock_counters(&mut tx, &names(attempt), now).await? {
@@ -62,7 +62,7 @@ pub async fn withdraw(pool: &PgPool, attempt: &Attempt, now: Timestamp) -> Resul
 }
 
 /// Forgets failures and addresses that are too long ago to count. Gives how many.
-pub async fn purge(pool: &PgPool, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn purge(pool: &Pool, now: Timestamp) -> Result<u64, StoreError> {
     let counters = store::delete_old_counters(pool, now - rules::forgotten_after(), PURGED_MAX).await?;
     let addresses = store::delete_old_addresses(pool, now - rules::known_for(), PURGED_MAX).await?;
     Ok(counters + addresses)

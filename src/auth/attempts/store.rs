@@ -1,8 +1,12 @@
 //! SQL of failed logins, and of where somebody has logged in before.
 
 use super::model::Counter;
-use crate::{clock::Timestamp, db::StoreError, ids::UserId};
-use sqlx::{PgConnection, PgPool};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::UserId,
+};
+use sqlx::PgConnection;
 
 /// Locks counters, in the order of their names; makes those that are missing.
 pub async fn lock_counters(connection: &mut PgConnection, sha256s: &[Vec<u8>], now: Timestamp) -> Result<Vec<Counter>, StoreError> {
@@ -64,7 +68,7 @@ pub async fn mark_known(connection: &mut PgConnection, pair_sha256: &[u8], user:
 }
 
 /// Whether somebody has logged in from there after `since`.
-pub async fn is_known(pool: &PgPool, pair_sha256: &[u8], since: Timestamp) -> Result<bool, StoreError> {
+pub async fn is_known(pool: &Pool, pair_sha256: &[u8], since: Timestamp) -> Result<bool, StoreError> {
     let known = sqlx::query_scalar!(
         r#"select exists (select from known_addresses where pair_sha256 = $1 and last_seen_at > $2) as "known!""#,
         pair_sha256,
@@ -74,7 +78,7 @@ pub async fn is_known(pool: &PgPool, pair_sha256: &[u8], since: Timestamp) -> Re
 }
 
 /// Deletes counters without a failure since then; at most `limit`. Gives how many.
-pub async fn delete_old_counters(pool: &PgPool, failed_before: Timestamp, limit: i64) -> Result<u64, StoreError> {
+pub async fn delete_old_counters(pool: &Pool, failed_before: Timestamp, limit: i64) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         r#"
         delete from login_counters
@@ -89,7 +93,7 @@ pub async fn delete_old_counters(pool: &PgPool, failed_before: Timestamp, limit:
 }
 
 /// Deletes addresses that nobody has logged in from since then; at most `limit`. Gives how many.
-pub async fn delete_old_addresses(pool: &PgPool, seen_before: Timestamp, limit: i64) -> Result<u64, StoreError> {
+pub async fn delete_old_addresses(pool: &Pool, seen_before: Timestamp, limit: i64) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         r#"
         delete from known_addresses

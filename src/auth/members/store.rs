@@ -7,10 +7,10 @@ use crate::{
         users::model::Credentials,
     },
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, UserId},
 };
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 
 /// Selects people of the account `$1`; a macro, because a checked query must be a literal.
 macro_rules! members {
@@ -28,7 +28,7 @@ macro_rules! members {
 }
 
 /// One page of an account's living people, oldest first, and how many there are.
-pub async fn list_members(pool: &PgPool, account: AccountId, limit: i64, offset: i64) -> Result<(Vec<TeamMember>, i64), StoreError> {
+pub async fn list_members(pool: &Pool, account: AccountId, limit: i64, offset: i64) -> Result<(Vec<TeamMember>, i64), StoreError> {
     let page = members!("and deleted_at is null order by user_id limit $2 offset $3", account, limit, offset).fetch_all(pool).await?;
     let count = match db::count_told_by_page(page.len(), limit, offset) {
         Some(count) => count,
@@ -205,7 +205,7 @@ pub async fn mark_all_restored(connection: &mut PgConnection, account: AccountId
 }
 
 /// Who had that address when he was deleted with his account; the last one, where there were several.
-pub async fn find_deleted_credentials(pool: &PgPool, email: &Email) -> Result<Option<Credentials>, StoreError> {
+pub async fn find_deleted_credentials(pool: &Pool, email: &Email) -> Result<Option<Credentials>, StoreError> {
     let row = sqlx::query!(
         r#"
         select user_id as "user_id: UserId", account_id as "account_id: AccountId", role as "role: Role", password_hash, is_active

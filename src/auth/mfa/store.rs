@@ -1,8 +1,12 @@
 //! SQL of second factors and recovery codes. Whoever judges a code has the factor's row locked.
 
 use super::model::{FactorView, SecondFactor};
-use crate::{clock::Timestamp, db::StoreError, ids::UserId};
-use sqlx::{PgConnection, PgPool};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::UserId,
+};
+use sqlx::PgConnection;
 
 /// Locks a user's second factor.
 pub async fn lock_factor(connection: &mut PgConnection, user: UserId) -> Result<Option<SecondFactor>, StoreError> {
@@ -20,7 +24,7 @@ pub async fn lock_factor(connection: &mut PgConnection, user: UserId) -> Result<
 }
 
 /// What a user sees of his active second factor.
-pub async fn find_view(pool: &PgPool, user: UserId) -> Result<Option<FactorView>, StoreError> {
+pub async fn find_view(pool: &Pool, user: UserId) -> Result<Option<FactorView>, StoreError> {
     let view = sqlx::query_as!(
         FactorView,
         r#"

@@ -17,7 +17,7 @@ use crate::{
         users,
     },
     clock::Timestamp,
-    db::{self, MayCollide, StoreError},
+    db::{self, MayCollide, Pool, StoreError},
     ids::UserId,
     mail::{
         letters,
@@ -28,7 +28,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// A token for another password ends after this.
 const RESET_LIFE: TimeDelta = TimeDelta::hours(1);
@@ -110,7 +110,7 @@ pub async fn reset(desk: Desk<'_>, token: &str, new: &NewPassword, origin: &Orig
 }
 
 /// Notes that an address is its user's, for the token that was sent there.
-pub async fn verify_email(pool: &PgPool, token: &str, origin: &Origin, now: Timestamp) -> Result<(), RecoveryError> {
+pub async fn verify_email(pool: &Pool, token: &str, origin: &Origin, now: Timestamp) -> Result<(), RecoveryError> {
     let sha256 = secrets::sha256(token);
     let bearer = store::find_bearer(pool, &sha256, Purpose::VerifyEmail, now).await?.ok_or(RecoveryError::Invalid)?;
     let bearer = &bearer;
@@ -172,7 +172,7 @@ pub async fn send_welcome_in(
 }
 
 /// Forgets tokens that have ended. Gives how many.
-pub async fn purge(pool: &PgPool, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn purge(pool: &Pool, now: Timestamp) -> Result<u64, StoreError> {
     store::delete_expired(pool, now, PURGED_MAX).await
 }
 

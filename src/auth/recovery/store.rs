@@ -3,10 +3,10 @@
 use super::model::{Bearer, NewToken, Purpose};
 use crate::{
     clock::Timestamp,
-    db::StoreError,
+    db::{Pool, StoreError},
     ids::{AccountId, UserId},
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Writes a token down.
 pub async fn insert_token(connection: &mut PgConnection, token: &NewToken<'_>, now: Timestamp) -> Result<(), StoreError> {
@@ -25,7 +25,7 @@ pub async fn insert_token(connection: &mut PgConnection, token: &NewToken<'_>, n
 }
 
 /// Whom a token was sent to, if it is good at `now`, its user may sign in, and the address is still his.
-pub async fn find_bearer(pool: &PgPool, sha256: &[u8; 32], purpose: Purpose, now: Timestamp) -> Result<Option<Bearer>, StoreError> {
+pub async fn find_bearer(pool: &Pool, sha256: &[u8; 32], purpose: Purpose, now: Timestamp) -> Result<Option<Bearer>, StoreError> {
     let bearer = sqlx::query_as!(
         Bearer,
         r#"
@@ -43,7 +43,7 @@ pub async fn find_bearer(pool: &PgPool, sha256: &[u8; 32], purpose: Purpose, now
 }
 
 /// Who gets which address for a token, if it is good at `now` and its user may sign in.
-pub async fn find_future_address(pool: &PgPool, sha256: &[u8; 32], now: Timestamp) -> Result<Option<Bearer>, StoreError> {
+pub async fn find_future_address(pool: &Pool, sha256: &[u8; 32], now: Timestamp) -> Result<Option<Bearer>, StoreError> {
     let bearer = sqlx::query_as!(
         Bearer,
         r#"
@@ -85,7 +85,7 @@ pub async fn mark_all_used(connection: &mut PgConnection, user: UserId, purpose:
 }
 
 /// Deletes tokens that ended before that; at most `limit`. Gives how many.
-pub async fn delete_expired(pool: &PgPool, ended_before: Timestamp, limit: i64) -> Result<u64, StoreError> {
+pub async fn delete_expired(pool: &Pool, ended_before: Timestamp, limit: i64) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         r#"
         delete from one_time_tokens

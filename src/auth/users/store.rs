@@ -4,13 +4,13 @@ use super::model::{Credentials, NewUser, ProfileChange};
 use crate::{
     auth::model::{Email, Holder, Role},
     clock::Timestamp,
-    db::StoreError,
+    db::{Pool, StoreError},
     ids::{AccountId, UserId},
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// The living user with that address.
-pub async fn find_credentials(pool: &PgPool, email: &Email) -> Result<Option<Credentials>, StoreError> {
+pub async fn find_credentials(pool: &Pool, email: &Email) -> Result<Option<Credentials>, StoreError> {
     let row = sqlx::query!(
         r#"
         select user_id as "user_id: UserId", account_id as "account_id: AccountId", role as "role: Role", password_hash, is_active
@@ -105,7 +105,7 @@ pub async fn update_password(
 
 /// Changes what a user says of himself. Gives username, first and last name as they are now.
 pub async fn update_profile(
-    pool: &PgPool,
+    pool: &Pool,
     user: UserId,
     change: &ProfileChange,
     now: Timestamp,

@@ -14,18 +14,18 @@ use crate::{
     },
     clock::Timestamp,
     credits::service::StaffMove,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, ApprovalId},
     meters,
     period::days,
     plans,
 };
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Confirms a transfer, or asks for a second admin where it is another amount by more than the threshold.
 pub async fn confirm(
-    pool: &PgPool,
+    pool: &Pool,
     order: &Order,
     by: &Confirmer,
     terms: Terms<'_>,
@@ -39,7 +39,7 @@ pub async fn confirm(
 
 /// Moves credits by staff's hand, or asks for a second admin where they are more than the threshold.
 pub async fn adjust(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     (wish, run): (&StaffMove<'_>, Run),
     by: &Confirmer,
@@ -55,7 +55,7 @@ pub async fn adjust(
 
 /// Sets a plan by a developer's hand, or asks for a second one where it is worth more than a threshold.
 pub async fn set_plan(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     (wish, run): (service::PlanWish<'_>, Run),
     by: &Confirmer,
@@ -73,7 +73,7 @@ pub async fn set_plan(
 /// Writes an order that waits, after it was tried and rolled back: what can't be done is told now, and the summary says what
 /// would be.
 async fn ask(
-    pool: &PgPool,
+    pool: &Pool,
     wanted: &Wanted,
     by: &Confirmer,
     terms: Terms<'_>,
@@ -152,7 +152,7 @@ async fn carry_out_in(
 
 /// Carries an order out that another admin asked for. Of those who approve it at once, one does.
 pub async fn approve(
-    pool: &PgPool,
+    pool: &Pool,
     (id, run): (ApprovalId, Run),
     (judge, by): (Judge, &Confirmer),
     terms: Terms<'_>,
@@ -210,7 +210,7 @@ async fn approve_in(
 
 /// Says no to an order. Who asked for it may do so too: that takes it back.
 pub async fn reject(
-    pool: &PgPool,
+    pool: &Pool,
     id: ApprovalId,
     (reason, run): (&str, Run),
     by: &Confirmer,

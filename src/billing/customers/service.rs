@@ -19,18 +19,18 @@ use crate::{
     },
     clock::Timestamp,
     db,
+    db::Pool,
     ids::AccountId,
     plans,
 };
 use chrono::TimeDelta;
 use serde_json::json;
-use sqlx::PgPool;
 
 /// An account's last payments on its page.
 const PAYMENTS_SHOWN: i64 = 10;
 
 /// All that an admin needs to know of one account. Each query by itself: nothing is decided from it.
-pub async fn open(pool: &PgPool, account: AccountId, grace: TimeDelta, at: Instants) -> Result<CustomerFile, BillingError> {
+pub async fn open(pool: &Pool, account: AccountId, grace: TimeDelta, at: Instants) -> Result<CustomerFile, BillingError> {
     let customer = store::find_customer(pool, account, at).await?.ok_or(BillingError::NotFound)?;
     let plan_details = match &customer.plan {
         Some(slug) => plans::store::find_plan_by_slug(pool, slug).await?,
@@ -72,7 +72,7 @@ pub struct StaffMove<'a> {
 /// Stops an account or lets it go on. A stopped one whose time is over would be stopped again by the calendar: it is paid for
 /// instead.
 pub async fn move_by_staff(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     by: StaffMove<'_>,
     grace: TimeDelta,

@@ -4,12 +4,12 @@ use super::model::{Customer, CustomerFilter, Instants};
 use crate::{
     accounts::model::AccountStatus,
     billing::store::money,
-    db::StoreError,
+    db::{Pool, StoreError},
     ids::{AccountId, PaymentMethod, SubscriptionId},
     money::{Credits, Money},
     subscriptions::model::{Subscription, SubscriptionStatus},
 };
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgExecutor;
 
 /// Selects accounts as they stand at `$1`, where grace began at `$2`; `$3` status, `$4` plan. The condition on the status is
 /// `accounts::rules::standing` in SQL, for a filter must not pass over what the scheduler has not recorded yet.
@@ -83,7 +83,7 @@ macro_rules! found {
 
 /// Accounts below a number, newest first.
 pub async fn list_older(
-    pool: &PgPool,
+    pool: &Pool,
     filter: &CustomerFilter,
     older_than: Option<i64>,
     limit: i64,
@@ -110,7 +110,7 @@ pub async fn list_older(
 
 /// Accounts above a number, oldest first.
 pub async fn list_newer(
-    pool: &PgPool,
+    pool: &Pool,
     filter: &CustomerFilter,
     newer_than: i64,
     limit: i64,

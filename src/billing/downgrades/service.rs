@@ -17,7 +17,7 @@ use crate::{
         store,
     },
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, PlanId},
     plans::{self, model::Plan},
     sites::{self, model::Sight},
@@ -25,7 +25,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Sites that a preview looks at: more than any plan has room for.
 const SITES_TOLD_MAX: i64 = 500;
@@ -33,7 +33,7 @@ const SITES_TOLD_MAX: i64 = 500;
 /// An account asks to go on with a smaller plan when what is paid for ends. Asked again, it is the same; asked for another
 /// one, that takes its place. Dry: same checks, same answer, nothing written.
 pub async fn ask(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     (plan_slug, run): (&str, Run),
     grace: TimeDelta,
@@ -84,7 +84,7 @@ async fn ask_in(
 }
 
 /// Takes back a smaller plan that has not begun: the account goes on with its own.
-pub async fn cancel(pool: &PgPool, account: AccountId, grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<Plan, BillingError> {
+pub async fn cancel(pool: &Pool, account: AccountId, grace: TimeDelta, origin: &Origin, now: Timestamp) -> Result<Plan, BillingError> {
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         let held = hold_in(&mut tx, account, grace, now).await?;

@@ -17,16 +17,17 @@ use crate::{
         service::StaffMove,
     },
     db,
+    db::Pool,
     ids::AccountId,
     meters,
 };
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
 /// Moves an account's credits by staff's hand.
 pub async fn adjust(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     (wish, run): (&StaffMove<'_>, Run),
     by: &Confirmer,
@@ -66,7 +67,7 @@ pub async fn adjust_in(
 
 /// Gives a deduction back, in whole or in part.
 pub async fn refund(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     (refund, run): (&Refund<'_>, Run),
     by: &Confirmer,

@@ -11,15 +11,15 @@ use crate::{
     },
     clock::Timestamp,
     db,
+    db::Pool,
     ids::InvoiceId,
 };
 use chrono::TimeDelta;
 use serde_json::json;
-use sqlx::PgPool;
 
 /// Withdraws an open invoice by staff's hand. What was paid towards it stays on the account and counts for the next one.
 pub async fn withdraw(
-    pool: &PgPool,
+    pool: &Pool,
     invoice: InvoiceId,
     (reason, run): (&str, Run),
     grace: TimeDelta,

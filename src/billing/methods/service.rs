@@ -11,11 +11,11 @@ use crate::{
         model::{Entry, Origin},
     },
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, PaymentMethod},
 };
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Why a way to pay was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ pub struct Edit {
 
 /// Changes a way to pay and records it. Gives it as it is now. Invoices keep what was printed on them.
 pub async fn change(
-    pool: &PgPool,
+    pool: &Pool,
     method: PaymentMethod,
     edit: &Edit,
     origin: &Origin,

@@ -14,16 +14,16 @@ use crate::{
         service::{BillingError, Replayable, recall_in, record_in, remember_in, written},
     },
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     idempotency::model::Keyed,
     ids::{AccountId, InvoiceId},
 };
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Writes a report into the admins' queue. The same report again is the same payment; one reference is one report.
 pub async fn report(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     (invoice, report): (InvoiceId, &Report),
     key: Option<&Keyed>,

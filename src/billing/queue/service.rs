@@ -11,11 +11,11 @@ use crate::{
     },
     clock::Timestamp,
     db,
+    db::Pool,
     ids::{PaymentId, UserId},
     mail::service::Outbox,
 };
 use serde_json::json;
-use sqlx::PgPool;
 
 /// An admin's word on a report.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,7 @@ pub struct Judgement<'a> {
 
 /// Says that the reported money did not come, and why; the customer is written to.
 pub async fn reject(
-    pool: &PgPool,
+    pool: &Pool,
     payment: PaymentId,
     judgement: Judgement<'_>,
     outbox: Outbox<'_>,

@@ -8,19 +8,18 @@ use crate::{
     accounts::store::claim_account,
     billing::notices,
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
     mail::service::Outbox,
 };
 use chrono::TimeDelta;
-use sqlx::PgPool;
 
 /// Accounts looked up at once.
 const BATCH: i64 = 500;
 
 /// Reminds everybody whose period ends or has ended: of each end once of each, however many instances look. Gives how many
 /// were told.
-pub async fn remind(pool: &PgPool, outbox: Outbox<'_>, grace: TimeDelta, now: Timestamp) -> Result<usize, StoreError> {
+pub async fn remind(pool: &Pool, outbox: Outbox<'_>, grace: TimeDelta, now: Timestamp) -> Result<usize, StoreError> {
     let mut told = 0;
     for window in rules::windows(grace) {
         let mut after = AccountId(0);
@@ -37,7 +36,7 @@ pub async fn remind(pool: &PgPool, outbox: Outbox<'_>, grace: TimeDelta, now: Ti
 }
 
 /// Judges again under the account's lock, so that of two instances one writes.
-async fn remind_one(pool: &PgPool, outbox: Outbox<'_>, (account, window): (AccountId, Window), now: Timestamp) -> Result<bool, StoreError> {
+async fn remind_one(pool: &Pool, outbox: Outbox<'_>, (account, window): (AccountId, Window), now: Timestamp) -> Result<bool, StoreError> {
     let mut tx = db::begin(pool).await?;
     if !claim_account(&mut tx, account).await? {
         return Ok(false);

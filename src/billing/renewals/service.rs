@@ -12,20 +12,19 @@ use crate::{
         store as invoices,
     },
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, PaymentMethod},
     plans,
 };
 use chrono::TimeDelta;
 use serde_json::json;
-use sqlx::PgPool;
 
 /// Accounts looked up at once.
 const BATCH: i64 = 500;
 
 /// Writes the invoice of every renewal that is due `ahead` of its period's end, and mails it: once, however many instances
 /// look, and however late. Gives how many. One that fails keeps no other from its own, and is tried again.
-pub async fn invoice_due(pool: &PgPool, terms: Terms<'_>, ahead: TimeDelta, now: Timestamp) -> Result<usize, BillingError> {
+pub async fn invoice_due(pool: &Pool, terms: Terms<'_>, ahead: TimeDelta, now: Timestamp) -> Result<usize, BillingError> {
     let (mut written, mut after) = (0, AccountId(0));
     loop {
         let ending = store::list_ending(pool, after, (now - terms.grace, now + ahead), BATCH).await?;
@@ -41,7 +40,7 @@ pub async fn invoice_due(pool: &PgPool, terms: Terms<'_>, ahead: TimeDelta, now:
 }
 
 async fn invoice_renewal(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     terms: Terms<'_>,
     ahead: TimeDelta,

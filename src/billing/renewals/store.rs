@@ -1,12 +1,15 @@
 //! SQL of renewals.
 
-use crate::{clock::Timestamp, db::StoreError, ids::AccountId};
-use sqlx::PgPool;
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::AccountId,
+};
 
 /// Accounts after one of them, by number, whose paid period ends in time and which owe nothing: a look ahead, judged again
 /// under each account's lock.
 pub async fn list_ending(
-    pool: &PgPool,
+    pool: &Pool,
     after: AccountId,
     (ends_after, ends_up_to): (Timestamp, Timestamp),
     limit: i64,

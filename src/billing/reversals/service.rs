@@ -17,7 +17,7 @@ use crate::{
     },
     clock::Timestamp,
     credits::{self, model::TakenBack, service::TimeLeft},
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
     money::Credits,
     plans,
@@ -28,12 +28,12 @@ use crate::{
     },
 };
 use serde_json::{Map, Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
 /// Takes a transfer back, by the bank's reference. Taken back again, it is the first answer and no second effect.
 pub async fn reverse(
-    pool: &PgPool,
+    pool: &Pool,
     (external_payment_id, reason, run): (&str, &str, Run),
     by: &Confirmer,
     terms: Terms<'_>,

@@ -13,11 +13,10 @@ use crate::{
         service::{BillingError, Terms, end},
     },
     clock::Timestamp,
-    db::{self, MayCollide, StoreError},
+    db::{self, MayCollide, Pool, StoreError},
     ids::StatementId,
     secrets,
 };
-use sqlx::PgPool;
 use std::collections::HashMap;
 
 /// Lines on a page.
@@ -59,7 +58,7 @@ impl MayCollide for StatementError {
 }
 
 /// Reads a file in: every line of it that is new is staged, and nothing else happens. The same file again is the same statement.
-pub async fn import(pool: &PgPool, bytes: Vec<u8>, reading: Reading, actor: &str, now: Timestamp) -> Result<Statement, StatementError> {
+pub async fn import(pool: &Pool, bytes: Vec<u8>, reading: Reading, actor: &str, now: Timestamp) -> Result<Statement, StatementError> {
     let file_hash = secrets::hash_parts(&[b"bank statement", &bytes]);
     // Up to two megabytes are read: not on a thread that others wait for.
     let read = tokio::task::spawn_blocking(move || rules::read(&bytes, &reading).map(|(format, lines)| (format, hashed(lines)))).await;
@@ -100,12 +99,12 @@ fn hashed(lines: Vec<ReadLine>) -> Vec<(ReadLine, [u8; 32], String)> {
 }
 
 /// A statement with a page of its lines, matched with what is open now.
-pub async fn open(pool: &PgPool, id: StatementId, after_line: i32) -> Result<Statement, StatementError> {
+pub async fn open(pool: &Pool, id: StatementId, after_line: i32) -> Result<Statement, StatementError> {
     let summary = store::find_statement(pool, id).await?.ok_or(StatementError::NotFound)?;
     page(pool, summary, after_line).await
 }
 
-async fn page(pool: &PgPool, summary: StatementSummary, after_line: i32) -> Result<Statement, StatementError> {
+async fn page(pool: &Pool, summary: StatementSummary, after_line: i32) -> Result<Statement, StatementError> {
     let mut lines = store::list_lines(pool, summary.id, after_line, LINES_SHOWN + 1).await?;
     let has_more = i64::try_from(lines.len()).is_ok_and(|count| count > LINES_SHOWN);
     if has_more {
@@ -139,7 +138,7 @@ fn shown(stored: StoredLine, candidates: &[Candidate]) -> StatementLine {
 /// Applies one line: confirms its transfer for the invoice that it fits now, by the one function that confirms. Applied again,
 /// nothing happens.
 pub async fn apply(
-    pool: &PgPool,
+    pool: &Pool,
     (statement, line, run): (StatementId, i32, Run),
     by: &Confirmer,
     terms: Terms<'_>,

@@ -3,14 +3,13 @@
 use super::model::{PaidBy, Stretch};
 use crate::{
     billing::store::money,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, InvoiceId, PaymentId},
     subscriptions::model::PeriodKind,
 };
-use sqlx::PgPool;
 
 /// One page of an account's periods, newest first, with what paid for them, and how many there are in all.
-pub async fn list_stretches(pool: &PgPool, account: AccountId, limit: i64, offset: i64) -> Result<(Vec<Stretch>, i64), StoreError> {
+pub async fn list_stretches(pool: &Pool, account: AccountId, limit: i64, offset: i64) -> Result<(Vec<Stretch>, i64), StoreError> {
     let rows = sqlx::query!(
         r#"
         select t.period_seq, t.kind as "kind: PeriodKind", p.slug, p.version, t.price, t.starts_at, t.ends_at, t.planned_ends_at, t.lapsed_from,

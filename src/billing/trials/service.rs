@@ -14,12 +14,13 @@ use crate::{
     },
     clock::Timestamp,
     db,
+    db::Pool,
     idempotency::model::Keyed,
     ids::AccountId,
 };
 use chrono::TimeDelta;
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
 /// How much longer, why, and whether it is kept.
@@ -35,7 +36,7 @@ pub struct Extension<'a> {
 
 /// Makes a running trial longer (requirements, section 1), by staff's hand.
 pub async fn extend(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     by: Extension<'_>,
     key: Option<&Keyed>,

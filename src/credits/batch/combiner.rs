@@ -2,14 +2,16 @@
 
 use super::{
     decided::{Decided, transaction},
+    link::Link,
     rules::{Book, Decision, Ground, Wanted, Work, decide},
     seen::Seen,
     store::{self, Columns},
 };
 use crate::{
+    config::Sessions,
     credits::{
         model::{Authority, Pools, Transaction},
-        pricing::{self, model::Prices},
+        pricing::model::Prices,
         service::{CreditError, Spent},
     },
     db::StoreError,
@@ -17,7 +19,7 @@ use crate::{
     meters::{self, SpendCounts},
 };
 use chrono::TimeDelta;
-use sqlx::{PgConnection, postgres::PgConnectOptions};
+use sqlx::postgres::PgConnectOptions;
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -40,6 +42,8 @@ const RECENT_MAX: usize = 131_072;
 pub struct Settings {
     /// How to reach the database.
     pub connect: PgConnectOptions,
+    /// Whose its sessions are.
+    pub sessions: Sessions,
     /// How many shards; one is enough on two cores.
     pub shards: usize,
     /// From a paid period's end to suspension.
@@ -82,7 +86,7 @@ impl Combiner {
 
 struct Shard {
     settings: Arc<Settings>,
-    connection: Option<PgConnection>,
+    connection: Option<Link>,
     /// As last read; the statement that writes with them refuses them when they are stale.
     prices: Option<Prices>,
     /// Pools as this shard left them: newer than the guesses of requests that waited meanwhile.
@@ -165,7 +169,7 @@ impl Shard {
             return Ok(());
         }
         self.doubtful = doubtful(batch.iter().copied().enumerate(), &decisions);
-        let written = store::append_where_unchanged(self.connection().await?, &columns, now).await?;
+        let written = self.connection().await?.append(&columns, now).await?;
         self.doubtful.clear();
         self.remember(written.iter().filter_map(|account| book.pools.get(account).map(|pools| (*account, *pools))));
         let decided = Decided { places: (0..batch.len()).collect(), wanted: batch.to_vec(), decisions, answers: Vec::new() };
@@ -178,7 +182,7 @@ impl Shard {
         let Some(now) = batch.iter().map(|wanted| wanted.now).max() else { return Ok(()) };
         let (grace, doubts) = (self.settings.grace, self.doubtful.clone());
         let places = open.iter().filter_map(|place| batch.get(*place).map(|wanted| (*place, *wanted))).collect::<Vec<_>>();
-        let mut tx = store::begin(self.connection().await?).await?;
+        let mut tx = self.connection().await?.begin().await?;
         let mut seen = Seen::under_lock(&mut tx, &places, &doubts, grace, now).await?;
         let mut later = Vec::with_capacity(places.len());
         for (place, wanted) in places {
@@ -220,15 +224,15 @@ impl Shard {
 
     async fn prices(&mut self) -> Result<&Prices, StoreError> {
         if self.prices.is_none() {
-            self.prices = Some(pricing::store::list_prices(self.connection().await?).await?);
+            self.prices = Some(self.connection().await?.list_prices().await?);
         }
         Ok(self.prices.get_or_insert_default())
     }
 
-    async fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
+    async fn connection(&mut self) -> Result<&mut Link, StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => store::connect(&self.settings.connect).await?,
+            None => Link::open(&self.settings.connect, self.settings.sessions).await?,
         };
         Ok(self.connection.insert(connection))
     }

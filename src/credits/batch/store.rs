@@ -14,7 +14,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use serde_json::Value;
-use sqlx::{Connection as _, PgConnection, Postgres, Transaction, postgres::PgConnectOptions};
+use sqlx::PgConnection;
 use std::collections::{HashMap, HashSet};
 
 /// The columns of a batch: its accounts, and its entries, each sorted by account. All processes lock in this order.
@@ -104,23 +104,6 @@ fn set_last(column: &mut [i64], value: i64) {
     if let Some(last) = column.last_mut() {
         *last = value;
     }
-}
-
-/// Opens a shard's own connection. Generic plans by index: a batch is small against the tables, whatever their statistics say, and
-/// nothing of it is worth compiling.
-pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
-    let options = options.clone().options([
-        ("plan_cache_mode", "force_generic_plan"),
-        ("enable_seqscan", "off"),
-        ("enable_mergejoin", "off"),
-        ("jit", "off"),
-    ]);
-    Ok(PgConnection::connect_with(&options).await?)
-}
-
-/// Begins a batch's transaction on the shard's own connection, which is closed after any failure and never pooled.
-pub async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, StoreError> {
-    Ok(connection.begin().await?)
 }
 
 /// Whether an entry stands in the ledger exactly as it was to be written.

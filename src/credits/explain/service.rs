@@ -8,10 +8,9 @@ use super::{
 use crate::{
     clock::Timestamp,
     credits::lots,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
 };
-use sqlx::PgPool;
 
 /// How today's balance came about: so many periods' grants, before one of them where it is named, and the newest extra credits.
 ///
@@ -19,7 +18,7 @@ use sqlx::PgPool;
 ///
 /// When the database can't be asked.
 pub async fn explain(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     before_period: Option<i32>,
     periods: usize,

@@ -4,10 +4,10 @@ use super::store;
 use crate::{
     clock::Timestamp,
     credits::{lots, model::Pools},
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Accounts looked at in one query.
 const BATCH: i64 = 100;
@@ -37,7 +37,7 @@ async fn recount_in(connection: &mut PgConnection, account: AccountId, pools: Po
 
 /// Writes down which holds are over at `now`, each account in a transaction of its own. Two instances at once do no harm: the
 /// second finds nothing left. Gives how many accounts.
-pub async fn expire_due(pool: &PgPool, now: Timestamp) -> Result<usize, StoreError> {
+pub async fn expire_due(pool: &Pool, now: Timestamp) -> Result<usize, StoreError> {
     let (mut count, mut after) = (0, AccountId(0));
     while count < ROUND_MAX {
         let accounts = store::list_due(pool, after, BATCH, now).await?;

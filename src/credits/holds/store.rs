@@ -4,12 +4,12 @@ use super::model::{Hold, HoldStatus, Shelf};
 use crate::{
     clock::Timestamp,
     credits::model::{Metadata, Operation, Pools, Quantity},
-    db::StoreError,
+    db::{Pool, StoreError},
     ids::AccountId,
     money::Credits,
 };
 use serde_json::Value;
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use std::collections::HashMap;
 
 /// A hold as its row has it.
@@ -213,7 +213,7 @@ pub async fn mark_displaced(connection: &mut PgConnection, account: AccountId, p
 }
 
 /// Accounts with a hold that is over at `now` and not written down, by number, after one of them.
-pub async fn list_due(pool: &PgPool, after: AccountId, limit: i64, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {
+pub async fn list_due(pool: &Pool, after: AccountId, limit: i64, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {
     let accounts = sqlx::query_scalar!(
         r#"
         select distinct account_id as "account: AccountId" from credit_holds

@@ -13,11 +13,11 @@ use crate::{
         service::CreditError,
         store::{LockedBalance, NewEntry, append_entry, lock_balance},
     },
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
 };
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Accounts whose lots are ended at once.
 const BATCH: i64 = 100;
@@ -89,7 +89,7 @@ pub async fn grant_in(connection: &mut PgConnection, account: AccountId, before:
 }
 
 /// Ends all lots that are over at `now`, each account in a transaction of its own. Gives how many accounts.
-pub async fn expire_due(pool: &PgPool, now: Timestamp) -> Result<usize, StoreError> {
+pub async fn expire_due(pool: &Pool, now: Timestamp) -> Result<usize, StoreError> {
     let (mut count, mut after) = (0, AccountId(0));
     loop {
         let accounts = store::list_due(pool, after, BATCH, now).await?;

@@ -1,8 +1,13 @@
 //! SQL of lots.
 
 use super::model::Lot;
-use crate::{clock::Timestamp, db::StoreError, ids::AccountId, money::Credits};
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::AccountId,
+    money::Credits,
+};
+use sqlx::{PgConnection, PgExecutor};
 
 /// An account's lots as they were last settled. Exact only while its balance is locked.
 pub async fn list_lots(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Vec<Lot>, StoreError> {
@@ -44,7 +49,7 @@ pub async fn replace_lots(connection: &mut PgConnection, account: AccountId, lot
 }
 
 /// Accounts with a lot that is over at `now`, by number, after one of them.
-pub async fn list_due(pool: &PgPool, after: AccountId, limit: i64, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {
+pub async fn list_due(pool: &Pool, after: AccountId, limit: i64, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {
     let accounts = sqlx::query_scalar!(
         r#"select account_id as "account: AccountId" from credit_balances where next_expiry_at <= $1 and account_id > $2 order by account_id limit $3"#,
         now,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     auth::members,
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::AccountId,
     mail::{
         letters,
@@ -16,14 +16,13 @@ use crate::{
         service::Outbox,
     },
 };
-use sqlx::PgPool;
 
 /// Accounts looked up at once.
 const BATCH: i64 = 500;
 
 /// Looks which accounts' credits have become low or enough since the last look, and tells owners of what got worse: once,
 /// however many instances look. Gives how many accounts were told.
-pub async fn notify(pool: &PgPool, outbox: Outbox<'_>, now: Timestamp) -> Result<usize, StoreError> {
+pub async fn notify(pool: &Pool, outbox: Outbox<'_>, now: Timestamp) -> Result<usize, StoreError> {
     let (mut told, mut after) = (0, AccountId(0));
     loop {
         let changed = store::list_changed(pool, after, LOW_PERCENT, BATCH, now).await?;
@@ -36,7 +35,7 @@ pub async fn notify(pool: &PgPool, outbox: Outbox<'_>, now: Timestamp) -> Result
 }
 
 /// Notes one account's level and writes its owners' mails in one transaction.
-async fn note(pool: &PgPool, outbox: Outbox<'_>, changed: &Changed, now: Timestamp) -> Result<bool, StoreError> {
+async fn note(pool: &Pool, outbox: Outbox<'_>, changed: &Changed, now: Timestamp) -> Result<bool, StoreError> {
     let mut tx = db::begin(pool).await?;
     let is_ours = store::mark_level(&mut tx, changed, now).await?;
     let kind = match changed.now {

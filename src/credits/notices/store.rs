@@ -1,17 +1,16 @@
 //! SQL of notices.
 
 use super::model::{Changed, Level};
-use crate::{clock::Timestamp, db::StoreError, ids::AccountId, money::Credits};
-use sqlx::{PgConnection, PgPool};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::AccountId,
+    money::Credits,
+};
+use sqlx::PgConnection;
 
 /// Accounts after one of them, by number, whose level is another than noted. Only those that may act: others can't spend.
-pub async fn list_changed(
-    pool: &PgPool,
-    after: AccountId,
-    low_percent: i64,
-    limit: i64,
-    now: Timestamp,
-) -> Result<Vec<Changed>, StoreError> {
+pub async fn list_changed(pool: &Pool, after: AccountId, low_percent: i64, limit: i64, now: Timestamp) -> Result<Vec<Changed>, StoreError> {
     let rows = sqlx::query_as!(
         Changed,
         r#"

@@ -12,11 +12,10 @@ use crate::{
         rules::price,
         service::CreditError,
     },
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     money::Credits,
 };
 use serde_json::json;
-use sqlx::PgPool;
 
 /// Why a price was not set.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +29,7 @@ pub enum PriceError {
 }
 
 /// What an operation would cost, and whether it could be paid for. Writes nothing.
-pub async fn quote(pool: &PgPool, pools: Pools, operation: Operation, quantity: Quantity, now: Timestamp) -> Result<Quote, CreditError> {
+pub async fn quote(pool: &Pool, pools: Pools, operation: Operation, quantity: Quantity, now: Timestamp) -> Result<Quote, CreditError> {
     let prices = store::list_prices(pool).await?;
     let cost = price(operation, quantity, prices.unit_cost(operation, now))?;
     let available = pools.available();
@@ -38,7 +37,7 @@ pub async fn quote(pool: &PgPool, pools: Pools, operation: Operation, quantity: 
 }
 
 /// What a job of several parts would cost, and how much of it could be paid for. Writes nothing.
-pub async fn quote_job(pool: &PgPool, pools: Pools, job: &Job, now: Timestamp) -> Result<JobQuote, CreditError> {
+pub async fn quote_job(pool: &Pool, pools: Pools, job: &Job, now: Timestamp) -> Result<JobQuote, CreditError> {
     Ok(rules::quote(job, &store::list_prices(pool).await?, pools.available(), now)?)
 }
 
@@ -61,7 +60,7 @@ pub struct NewPrice<'a> {
 ///
 /// [`PriceError::InThePast`] where the instant is over.
 pub async fn set_price(
-    pool: &PgPool,
+    pool: &Pool,
     new: &NewPrice<'_>,
     origin: &audit::model::Origin,
     now: Timestamp,

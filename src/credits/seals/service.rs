@@ -5,9 +5,13 @@ use super::{
     rules::{self, ENTRIES_MAX},
     store,
 };
-use crate::{clock::Timestamp, db::StoreError, ids::AccountId};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::AccountId,
+};
 use chrono::TimeDelta;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// An account with so many entries without a seal is sealed at once …
 const ENTRIES_MIN: i64 = 100;
@@ -24,7 +28,7 @@ const ENTRIES_AT_ONCE: i64 = 5_000;
 
 /// Seals what is due, in order. Entries are never changed, so that no lock is needed: of two instances one keeps its seal.
 /// Gives how many were made.
-pub async fn seal_due(pool: &PgPool, now: Timestamp) -> Result<usize, StoreError> {
+pub async fn seal_due(pool: &Pool, now: Timestamp) -> Result<usize, StoreError> {
     let (mut made, mut after) = (0, AccountId(0));
     while made < SEALS_PER_ROUND_MAX {
         let unsealed = store::list_unsealed(pool, after, ENTRIES_MIN, now - SEALED_AFTER, ACCOUNTS_AT_ONCE).await?;
@@ -37,7 +41,7 @@ pub async fn seal_due(pool: &PgPool, now: Timestamp) -> Result<usize, StoreError
     Ok(made)
 }
 
-async fn seal_account(pool: &PgPool, mut unsealed: Unsealed, now: Timestamp) -> Result<usize, StoreError> {
+async fn seal_account(pool: &Pool, mut unsealed: Unsealed, now: Timestamp) -> Result<usize, StoreError> {
     let step = i64::try_from(ENTRIES_MAX).unwrap_or(i64::MAX);
     for made in 0..SEALS_PER_ROUND_MAX {
         let stretch = (unsealed.account, unsealed.after_seq, unsealed.after_seq + step);

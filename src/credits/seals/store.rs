@@ -1,12 +1,16 @@
 //! SQL of seals.
 
 use super::model::{HashedEntry, Seal, Unsealed};
-use crate::{clock::Timestamp, db::StoreError, ids::AccountId};
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use crate::{
+    clock::Timestamp,
+    db::{Pool, StoreError},
+    ids::AccountId,
+};
+use sqlx::{PgConnection, PgExecutor};
 
 /// Accounts after one of them, by number, that have so many entries without a seal, or one that was made before an instant.
 pub async fn list_unsealed(
-    pool: &PgPool,
+    pool: &Pool,
     after: AccountId,
     entries_min: i64,
     made_before: Timestamp,
@@ -67,7 +71,7 @@ pub async fn list_hashed(executor: impl PgExecutor<'_>, stretches: &[(AccountId,
 }
 
 /// Keeps a seal, unless another instance was first.
-pub async fn insert_seal(pool: &PgPool, seal: &Seal, now: Timestamp) -> Result<bool, StoreError> {
+pub async fn insert_seal(pool: &Pool, seal: &Seal, now: Timestamp) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         r#"
         insert into credit_seals (account_id, after_seq, up_to_seq, marks, hash, sealed_at) values ($1, $2, $3, $4, $5, $6)

@@ -1,13 +1,12 @@
 //! What a client accepts of the ledger, and the statement as an answer.
 
 use super::{rules, service};
-use crate::{clock::Timestamp, credits::store::Filter, ids::AccountId};
+use crate::{clock::Timestamp, credits::store::Filter, db::Pool, ids::AccountId};
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
-use sqlx::PgPool;
 
 /// Whether the client asks for CSV, and not for JSON before it.
 pub fn is_wanted(headers: &HeaderMap) -> bool {
@@ -21,7 +20,7 @@ pub fn is_wanted(headers: &HeaderMap) -> bool {
 }
 
 /// The statement as a file to keep.
-pub fn answer(pool: PgPool, (account, slug): (AccountId, &str), filter: Filter, now: Timestamp) -> Response {
+pub fn answer(pool: Pool, (account, slug): (AccountId, &str), filter: Filter, now: Timestamp) -> Response {
     let disposition = format!("attachment; filename=\"{}\"", rules::file_name(slug, now));
     let mut response = Body::from_stream(service::pieces(pool, account, filter)).into_response();
     let headers = response.headers_mut();

@@ -3,11 +3,10 @@
 use super::rules::{HEADING, write_line};
 use crate::{
     credits::store::{Filter, list_older},
-    db::StoreError,
+    db::{Pool, StoreError},
     ids::AccountId,
 };
 use futures_util::{Stream, stream};
-use sqlx::PgPool;
 
 /// Entries that are in memory at once, per statement: at most 9 MB where each is as long as it may be, usually 0.2 MB.
 pub const ENTRIES_AT_ONCE: i64 = 1_000;
@@ -19,7 +18,7 @@ enum Next {
 
 /// The statement in pieces, newest entry first. Each piece is read when the client has taken the one before, by a query of
 /// its own: a slow client holds no connection and no transaction. That changes nothing, for entries are only ever added.
-pub fn pieces(pool: PgPool, account: AccountId, filter: Filter) -> impl Stream<Item = Result<String, StoreError>> + Send + 'static {
+pub fn pieces(pool: Pool, account: AccountId, filter: Filter) -> impl Stream<Item = Result<String, StoreError>> + Send + 'static {
     stream::try_unfold(Some(Next::Heading), move |next| {
         let (pool, filter) = (pool.clone(), filter.clone());
         async move {

@@ -4,7 +4,7 @@ use super::store;
 use crate::{
     auth::members::{model::TeamMember, store as members},
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, SiteId},
     sites::{
         model::{Author, Sight},
@@ -14,11 +14,10 @@ use crate::{
     },
 };
 use serde_json::json;
-use sqlx::PgPool;
 use std::collections::BTreeSet;
 
 /// Who sees a site because it was given to him.
-pub async fn list(pool: &PgPool, account: AccountId, site: SiteId) -> Result<Vec<TeamMember>, SiteError> {
+pub async fn list(pool: &Pool, account: AccountId, site: SiteId) -> Result<Vec<TeamMember>, SiteError> {
     sites::find_site(pool, account, Sight::All, site).await?.ok_or(SiteError::NotFound)?;
     let granted = store::list_access(pool, account, site).await?;
     let mut people = members::list_members_of(pool, account, &granted).await?;
@@ -28,13 +27,7 @@ pub async fn list(pool: &PgPool, account: AccountId, site: SiteId) -> Result<Vec
 
 /// Makes these, and nobody else, those who see a site. All of them must be living people of the account whose role does not
 /// show them every site.
-pub async fn replace(
-    pool: &PgPool,
-    author: &Author<'_>,
-    site: SiteId,
-    users: &[i64],
-    now: Timestamp,
-) -> Result<Vec<TeamMember>, SiteError> {
+pub async fn replace(pool: &Pool, author: &Author<'_>, site: SiteId, users: &[i64], now: Timestamp) -> Result<Vec<TeamMember>, SiteError> {
     let users: &Vec<i64> = &users.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     db::retried(|| async move {
         let mut tx = db::begin(pool).await?;

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    db::{StoreError, begin, retried},
+    db::{Pool, StoreError, begin, retried},
     ids::SiteId,
     sites::{
         self,
@@ -15,11 +15,10 @@ use crate::{
     },
 };
 use serde_json::json;
-use sqlx::PgPool;
 
 /// Decides about another address: the site has moved there, or it is a clone that stays read-only. Moved, the old address is
 /// the other one from now on.
-pub async fn resolve(pool: &PgPool, author: &Author<'_>, site: SiteId, decision: &Decision, now: Timestamp) -> Result<Site, SiteError> {
+pub async fn resolve(pool: &Pool, author: &Author<'_>, site: SiteId, decision: &Decision, now: Timestamp) -> Result<Site, SiteError> {
     retried(|| async move {
         let mut tx = begin(pool).await?;
         let before = lock_thawed_in(&mut tx, author, site).await?;

@@ -6,12 +6,11 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    db::{MayCollide, StoreError, begin, retried},
+    db::{MayCollide, Pool, StoreError, begin, retried},
     ids::{AccountId, SiteId},
     period::days,
     sites::{self, model::Sight},
 };
-use sqlx::PgPool;
 
 /// Why nothing was kept.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +38,7 @@ impl MayCollide for EventError {
 }
 
 /// Keeps a report: all of it, or nothing where one of its events contradicts what was reported before.
-pub async fn report(pool: &PgPool, account: AccountId, site: SiteId, events: &[NewEvent], now: Timestamp) -> Result<Report, EventError> {
+pub async fn report(pool: &Pool, account: AccountId, site: SiteId, events: &[NewEvent], now: Timestamp) -> Result<Report, EventError> {
     retried(|| async move {
         let mut tx = begin(pool).await?;
         // Locked, so that two reports with the same events in another order don't wait for each other, and numbers grow with time.
@@ -57,6 +56,6 @@ pub async fn report(pool: &PgPool, account: AccountId, site: SiteId, events: &[N
 }
 
 /// Deletes events that were kept long enough, at most `limit` of them. Returns how many.
-pub async fn purge(pool: &PgPool, limit: i64, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn purge(pool: &Pool, limit: i64, now: Timestamp) -> Result<u64, StoreError> {
     store::delete_old(pool, limit, now - days(EVENTS_KEPT_DAYS)).await
 }

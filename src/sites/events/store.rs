@@ -3,11 +3,11 @@
 use super::model::{Event, EventFilter, NewEvent};
 use crate::{
     clock::Timestamp,
-    db::StoreError,
+    db::{Pool, StoreError},
     ids::{AccountId, EventId, SiteId},
     sites::{model::Sight, store::narrowing},
 };
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 
 /// A report as the columns of a query.
 struct Columns {
@@ -131,7 +131,7 @@ macro_rules! seen_events {
 
 /// Events older than a number, newest first.
 pub async fn list_older(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     (sight, filter): (Sight, &EventFilter),
     older_than: Option<i64>,
@@ -143,7 +143,7 @@ pub async fn list_older(
 
 /// Events newer than a number, oldest first: walking back.
 pub async fn list_newer(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     (sight, filter): (Sight, &EventFilter),
     newer_than: i64,
@@ -153,7 +153,7 @@ pub async fn list_newer(
 }
 
 /// How many events somebody sees.
-pub async fn count_events(pool: &PgPool, account: AccountId, (sight, filter): (Sight, &EventFilter)) -> Result<i64, StoreError> {
+pub async fn count_events(pool: &Pool, account: AccountId, (sight, filter): (Sight, &EventFilter)) -> Result<i64, StoreError> {
     let (only, granted_to) = narrowing(sight);
     let count = sqlx::query_scalar!(
         r#"

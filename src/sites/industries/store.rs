@@ -2,13 +2,13 @@
 
 use super::model::{Industry, IndustrySector, IndustryWord, Named};
 use crate::{
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{IndustryId, IndustrySectorId},
 };
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgExecutor;
 
 /// One page of the industries with all their sectors, and how many industries there are.
-pub async fn list_industries(pool: &PgPool, limit: i64, offset: i64) -> Result<(Vec<Industry>, i64), StoreError> {
+pub async fn list_industries(pool: &Pool, limit: i64, offset: i64) -> Result<(Vec<Industry>, i64), StoreError> {
     let words = sqlx::query_as!(
         IndustryWord,
         r#"select industry_id as "id: IndustryId", slug, name from industries order by industry_id limit $1 offset $2"#,

@@ -7,17 +7,16 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    db::{StoreError, begin, retried},
+    db::{Pool, StoreError, begin, retried},
     ids::SiteId,
     secrets,
     sites::{self, model::Author, service::SiteError},
 };
 use serde_json::json;
-use sqlx::PgPool;
 
 /// Makes a new key for a site, which alone this answer shows. The newest of the old keys lives on for so many minutes, or
 /// stops at once; two are alive at the most, so those before it stop in any case.
-pub async fn create(pool: &PgPool, author: &Author<'_>, site: SiteId, order: &KeyOrder, now: Timestamp) -> Result<NewSiteKey, SiteError> {
+pub async fn create(pool: &Pool, author: &Author<'_>, site: SiteId, order: &KeyOrder, now: Timestamp) -> Result<NewSiteKey, SiteError> {
     retried(async || {
         let mut tx = begin(pool).await?;
         // Locked, so that two rotations at once don't leave two keys without an end.
@@ -43,7 +42,7 @@ pub async fn create(pool: &PgPool, author: &Author<'_>, site: SiteId, order: &Ke
 }
 
 /// Stops all keys of a site at once.
-pub async fn revoke(pool: &PgPool, author: &Author<'_>, site: SiteId, now: Timestamp) -> Result<RevokedKeys, SiteError> {
+pub async fn revoke(pool: &Pool, author: &Author<'_>, site: SiteId, now: Timestamp) -> Result<RevokedKeys, SiteError> {
     retried(async || {
         let mut tx = begin(pool).await?;
         sites::store::lock_site(&mut tx, author.account, author.sight, site).await?.ok_or(SiteError::NotFound)?;

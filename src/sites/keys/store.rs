@@ -3,10 +3,10 @@
 use super::model::{KeyScope, SiteKeyView};
 use crate::{
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, SiteId, SiteKeyId, UserId},
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Adds a key; only its hash and its last four characters are kept.
 pub async fn insert_key(
@@ -105,7 +105,7 @@ pub async fn mark_keys_expiring(
 
 /// One page of a living site's keys that work at `now`, newest first, and how many there are in all.
 pub async fn list_keys(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     site: SiteId,
     limit: i64,
@@ -136,7 +136,7 @@ pub async fn list_keys(
     Ok((keys, count))
 }
 
-async fn count_keys(pool: &PgPool, account: AccountId, site: SiteId, now: Timestamp) -> Result<i64, StoreError> {
+async fn count_keys(pool: &Pool, account: AccountId, site: SiteId, now: Timestamp) -> Result<i64, StoreError> {
     let count = sqlx::query_scalar!(
         r#"
         select count(*) as "count!"

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    db::{StoreError, begin, retried},
+    db::{Pool, StoreError, begin, retried},
     ids::{SiteId, SiteSectorId},
     plans,
     sites::{
@@ -16,10 +16,10 @@ use crate::{
     },
 };
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// Adds a sector to a site, if the plan has room for it.
-pub async fn add(pool: &PgPool, author: &Author<'_>, site: SiteId, new: &NewSector, now: Timestamp) -> Result<SiteSector, SiteError> {
+pub async fn add(pool: &Pool, author: &Author<'_>, site: SiteId, new: &NewSector, now: Timestamp) -> Result<SiteSector, SiteError> {
     retried(|| async move {
         let mut tx = begin(pool).await?;
         let account = lock_account_in(&mut tx, author).await?;
@@ -62,7 +62,7 @@ async fn insert_in(
 
 /// Takes a sector away from a site.
 pub async fn delete(
-    pool: &PgPool,
+    pool: &Pool,
     author: &Author<'_>,
     site: SiteId,
     sector: SiteSectorId,

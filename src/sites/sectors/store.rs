@@ -3,15 +3,15 @@
 use super::model::SiteSector;
 use crate::{
     clock::Timestamp,
-    db::{self, StoreError},
+    db::{self, Pool, StoreError},
     ids::{AccountId, IndustrySectorId, SiteId, SiteSectorId},
     sites::industries::model::IndustrySector,
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// One page of a living site's sectors, oldest first, and how many there are in all.
 pub async fn list_sectors(
-    pool: &PgPool,
+    pool: &Pool,
     account: AccountId,
     site: SiteId,
     limit: i64,

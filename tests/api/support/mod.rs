@@ -31,14 +31,15 @@ use igny8::{
         service::{Authenticator, TokenSecrets},
     },
     clock::{Clock as _, Timestamp},
-    config::Config,
-    db, router,
+    config::{Config, Sessions},
+    db::{self, Pool},
+    router,
     router::App,
     state::AppState,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::{
@@ -64,6 +65,8 @@ pub(crate) struct TestApp {
     /// What the server's handlers have.
     pub(crate) state: AppState,
     app: App,
+    /// What stands between the server and the database, if anything.
+    pooler: Option<PgBouncer>,
     /// Dropped last: it takes the database with it.
     database: TestDatabase,
 }
@@ -107,9 +110,26 @@ impl TestApp {
 
     /// A server whose configuration the test changes.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        if all_behind_a_pooler() {
+            return Self::taking_turns(change).await;
+        }
         let database = TestDatabase::new().await;
         let url = database.url().to_owned();
         Self::connected(database, url, change).await
+    }
+
+    /// A server behind a PgBouncer in transaction mode, which has fewer sessions than the server has connections.
+    pub(crate) async fn taking_turns(change: impl FnOnce(&mut Config)) -> Self {
+        let database = TestDatabase::new().await;
+        let options = database.connect_options();
+        let pooler = PgBouncer::before(&socket_dir(&options), PoolMode::Transaction, "");
+        let url = pooler.url(options.get_database().expect("a database"));
+        let change = |config: &mut Config| {
+            config.database_pooler = Sessions::Shared;
+            change(config);
+        };
+        let app = Self::connected(database, url, change).await;
+        TestApp { pooler: Some(pooler), ..app }
     }
 
     /// A server on a database that the test has prepared, connected as `url` says.
@@ -125,7 +145,7 @@ impl TestApp {
         let clock = Arc::new(ManualClock::at(START));
         let state = AppState::new(pool, clock.clone(), config, authenticator);
         let (app, _) = router::build(&state);
-        TestApp { clock, state, app, database }
+        TestApp { clock, state, app, pooler: None, database }
     }
 
     /// A second instance on the same database: what it keeps in memory is its own.
@@ -135,9 +155,19 @@ impl TestApp {
 
     /// The same, with what its handlers have.
     pub(crate) fn second(&self) -> (AppState, App) {
+        self.second_on(self.state.pool.clone())
+    }
+
+    /// The same, with connections of its own, as another process has them.
+    pub(crate) async fn elsewhere(&self) -> (AppState, App) {
+        let options = PgConnectOptions::clone(&self.state.pool.connect_options());
+        self.second_on(db::open_pool(options, &self.state.config).await.expect("a pool"))
+    }
+
+    fn second_on(&self, pool: Pool) -> (AppState, App) {
         let secrets = TokenSecrets { current: JWT_SECRET.into(), previous: Vec::new() };
         let authenticator = Authenticator::new(HashingCost::TESTS, &secrets).expect("an authenticator");
-        let state = AppState::new(self.state.pool.clone(), self.clock.clone(), self.state.config.clone(), authenticator);
+        let state = AppState::new(pool, self.clock.clone(), self.state.config.clone(), authenticator);
         let (app, _) = router::build(&state);
         (state, app)
     }
@@ -153,8 +183,13 @@ impl TestApp {
     }
 
     /// The server's database.
-    pub(crate) fn pool(&self) -> &PgPool {
+    pub(crate) fn pool(&self) -> &Pool {
         &self.state.pool
+    }
+
+    /// The database past the server and whatever is before it.
+    pub(crate) fn database(&self) -> &TestDatabase {
+        &self.database
     }
 
     /// A request to be built and sent. Each comes from an address of its own unless it says otherwise.
@@ -228,6 +263,17 @@ impl TestApp {
 pub(crate) fn request_to(app: &App, method: Method, path: &str) -> Call {
     let (app, path) = (app.clone(), path.to_owned());
     Call { app, method, path, headers: HeaderMap::new(), body: "".into(), address: fresh_address() }
+}
+
+/// `TEST_POOLER=transaction cargo test --test api` runs every test behind PgBouncer in transaction mode.
+#[expect(clippy::disallowed_methods, reason = "how the tests are run is no setting of the application")]
+fn all_behind_a_pooler() -> bool {
+    std::env::var("TEST_POOLER").is_ok_and(|mode| mode == "transaction")
+}
+
+/// The folder of the socket that a URL of the tests' database names, unless it is on another machine.
+pub(crate) fn socket_dir(options: &PgConnectOptions) -> String {
+    options.get_socket().expect("the tests' database is on a socket").display().to_string()
 }
 
 /// An address of 10.0.0.0/8 that nobody had before.
