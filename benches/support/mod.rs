@@ -86,7 +86,8 @@ impl Client {
     /// A login with a wrong password, through a proxy that says where it comes from; the status of the answer.
     pub(crate) async fn guess(&mut self, email: &str, from: &str) -> u16 {
         let form = serde_json::json!({"email": email, "password": "a wrong password"}).to_string();
-        let lines = format!("host: localhost\r\nx-forwarded-for: {from}\r\ncontent-type: application/json\r\ncontent-length: {}", form.len());
+        let lines =
+            format!("host: localhost\r\nx-forwarded-for: {from}\r\ncontent-type: application/json\r\ncontent-length: {}", form.len());
         self.buffer.clear();
         self.buffer.extend_from_slice(format!("POST /api/v1/auth/login/ HTTP/1.1\r\n{lines}\r\n\r\n{form}").as_bytes());
         self.exchange().await;

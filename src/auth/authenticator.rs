@@ -250,7 +250,9 @@ mod tests {
         let authenticator = Authenticator::new(HashingCost::TESTS, &secrets_of(&"k".repeat(32))).unwrap();
         let holder = Holder { user: UserId(7), account: None, role: super::super::model::Role::Owner };
         let now = Timestamp::UNIX_EPOCH;
-        let issued = authenticator.issue(holder, SessionId(Uuid::nil()), Term { stay: super::super::model::Stay::Usual, started_at: now }, now).unwrap();
+        let issued = authenticator
+            .issue(holder, SessionId(Uuid::nil()), Term { stay: super::super::model::Stay::Usual, started_at: now }, now)
+            .unwrap();
         let (access, ends_at) = (issued.pair.access, issued.pair.access_expires_at);
 
         let read = |token: &str, now| authenticator.read_access(token, now).map(|claims| claims.user_id);

@@ -22,8 +22,8 @@ use axum::{
     http::{HeaderMap, header},
 };
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::ToSchema;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// For everybody: what a refresh token is good for.

@@ -99,7 +99,7 @@ async fn upgrade(
     Body(body): Body<UpgradeBody>,
 ) -> Outcome<Answer> {
     let method = body.payment_method.unwrap_or(PaymentMethod::BankTransfer);
-    let key = Keyed::bind(key, &origin.actor, "upgrade", &format!("{} {method}", body.plan_slug.0));
+    let key = Keyed::bind(key, &origin.actor, "upgrade", format_args!("{} {method}", body.plan_slug.0));
     let wanted = (body.plan_slug.0.as_str(), method);
     let (invoice, replayed) = service::upgrade(&state.pool, member.account.id, wanted, key.as_ref(), terms(&state), &origin, now).await?;
     let sentence = format!(
@@ -233,7 +233,7 @@ async fn confirmed(
     headers: HeaderMap,
     Body(body): Body<ConfirmBody>,
 ) -> Outcome<Answer> {
-    let key = Keyed::bind(key, &origin.actor, "confirm-bank-transfer", &format!("{body:?}"));
+    let key = Keyed::bind(key, &origin.actor, "confirm-bank-transfer", format_args!("{body:?}"));
     let by = Confirmer::of(operator.0.user.id, home(&operator), origin, key);
     let order = Order::Seen(body.into_transfer()?);
     let (confirmed, replayed) = approvals::service::confirm(&state.pool, &order, &by, terms(&state), now).await?;
@@ -296,7 +296,7 @@ async fn set_plan(
     Path(id): Path<i64>,
     Body(body): Body<SetPlanBody>,
 ) -> Outcome<Answer> {
-    let key = Keyed::bind(key, &origin.actor, "set-plan", &format!("{id} {body:?}"));
+    let key = Keyed::bind(key, &origin.actor, "set-plan", format_args!("{id} {body:?}"));
     let wish = PlanWish { plan_slug: &body.plan_slug.0, reason: &body.reason.0 };
     let by = Confirmer::of(person.user.id, Some(AccountId(id)), origin, key);
     let (order, limits) = ((wish, Run::of(body.dry_run)), (terms(&state), thresholds(&state)));

@@ -183,7 +183,7 @@ async fn whoever_changes_what_a_right_to_spend_rests_on_changes_its_version_by_w
 
     for (changes, (counts_account, counts_rules)) in [(RENEWING, (true, false)), (RENEWING_RULES, (false, true)), (QUIET, (false, false))] {
         for change in changes {
-            let mut tx = app.pool().begin().await.expect("a transaction");
+            let mut tx = igny8::db::begin(app.pool()).await.expect("a transaction");
             let before = (versions(&mut tx).await, authority().await, rules().await);
             sqlx::query(sqlx::AssertSqlSafe(*change)).execute(&mut *tx).await.unwrap_or_else(|error| panic!("{change}: {error}"));
             let after = versions(&mut tx).await;

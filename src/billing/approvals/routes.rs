@@ -79,7 +79,7 @@ async fn approve(
     Path(id): Path<i64>,
     Body(body): Body<ApprovalBody>,
 ) -> Outcome<Answer> {
-    let key = Keyed::bind(key, &origin.actor, "approve-order", &format!("{id} {body:?}"));
+    let key = Keyed::bind(key, &origin.actor, "approve-order", format_args!("{id} {body:?}"));
     let user = &operator.0.user;
     let judge = if user.role == Role::Developer { Judge::Developer(user.id) } else { Judge::Admin(user.id) };
     let by = Confirmer::of(user.id, home(&operator), origin, key);

@@ -102,7 +102,7 @@ async fn adjust(
     Path(id): Path<i64>,
     Body(body): Body<AdjustBody>,
 ) -> Outcome<Answer> {
-    let key = Keyed::bind(key, &origin.actor, "adjust-credits", &format!("{id} {body:?}"));
+    let key = Keyed::bind(key, &origin.actor, "adjust-credits", format_args!("{id} {body:?}"));
     let (wish, account) = ((&body.to_move(now)?, Run::of(body.dry_run)), AccountId(id));
     let by = Confirmer::of(operator.0.user.id, Some(account), origin, key);
     let limits = (terms(&state), thresholds(&state));
@@ -136,7 +136,7 @@ async fn refund(
     Path((id, deduction)): Path<(i64, i64)>,
     Body(body): Body<RefundBody>,
 ) -> Outcome<Answer> {
-    let key = Keyed::bind(key, &origin.actor, "refund-credits", &format!("{id} {deduction} {body:?}"));
+    let key = Keyed::bind(key, &origin.actor, "refund-credits", format_args!("{id} {deduction} {body:?}"));
     let amount = body.amount.map(Credits::positive).transpose();
     let amount = amount.map_err(|_| Problem::invalid_field("amount", "Give a whole number above 0."))?;
     let refund = Refund { deduction, amount, reason: &body.reason.0 };

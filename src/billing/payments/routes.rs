@@ -60,7 +60,7 @@ async fn report(
     Path(id): Path<i64>,
     Body(body): Body<ReportBody>,
 ) -> Outcome<Answer> {
-    let key = Keyed::bind(key, &origin.actor, "report-transfer", &format!("{id} {body:?}"));
+    let key = Keyed::bind(key, &origin.actor, "report-transfer", format_args!("{id} {body:?}"));
     let report = Report {
         reference: body.reference.0,
         amount: body.amount,

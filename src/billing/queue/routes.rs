@@ -96,7 +96,7 @@ async fn approve(
     Path(id): Path<i64>,
     Body(body): Body<ApproveBody>,
 ) -> Outcome<Answer> {
-    let key = Keyed::bind(key, &origin.actor, "approve-payment", &format!("{id} {body:?}"));
+    let key = Keyed::bind(key, &origin.actor, "approve-payment", format_args!("{id} {body:?}"));
     let (other_amount, run) = body.read()?;
     let order = Order::Reported { payment: PaymentId(id), other_amount, run };
     let by = Confirmer::of(operator.0.user.id, home(&operator), origin, key);

@@ -50,7 +50,7 @@ async fn reverse(
     Path(ExternalPaymentId(reference)): Path<ExternalPaymentId>,
     Body(body): Body<ReverseBody>,
 ) -> Outcome<Answer> {
-    let key = Keyed::bind(key, &origin.actor, "reverse-transfer", &format!("{reference} {body:?}"));
+    let key = Keyed::bind(key, &origin.actor, "reverse-transfer", format_args!("{reference} {body:?}"));
     let by = Confirmer::of(operator.0.user.id, home(&operator), origin, key);
     let wish = (reference.as_str(), body.reason.0.as_str(), Run::of(body.dry_run));
     let (reversed, replayed) = service::reverse(&state.pool, wish, &by, terms(&state), now).await?;

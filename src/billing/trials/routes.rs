@@ -54,7 +54,7 @@ async fn extend(
     Path(id): Path<i64>,
     Body(body): Body<TrialExtensionBody>,
 ) -> Outcome<Answer> {
-    let key = Keyed::bind(key, &origin.actor, "extend-trial", &format!("{id} {body:?}"));
+    let key = Keyed::bind(key, &origin.actor, "extend-trial", format_args!("{id} {body:?}"));
     let more = u16::try_from(body.days.0).unwrap_or(0);
     let by = Extension { days: more, reason: &body.reason.0, run: Run::of(body.dry_run) };
     let grace = days(state.config.grace_days);

@@ -20,11 +20,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use sqlx::postgres::PgConnectOptions;
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// Spends in one commit at the most; more gain nothing.
@@ -161,7 +157,8 @@ impl Shard {
                 book.pools.insert(wanted.account, newest);
             }
         }
-        let ground = |(account, pools): (&AccountId, &Pools)| Some((*account, Ground { pools: *pools, authority: *authorities.get(account)? }));
+        let ground =
+            |(account, pools): (&AccountId, &Pools)| Some((*account, Ground { pools: *pools, authority: *authorities.get(account)? }));
         let grounds = book.pools.iter().filter_map(ground).collect::<HashMap<_, _>>();
         let decisions = decide(batch, &prices, &mut book);
         let columns = Columns::of(batch, &decisions, &prices, &grounds);

@@ -134,7 +134,11 @@ pub async fn is_written(connection: &mut PgConnection, account: AccountId, entry
 /// new; gives those accounts. Of all others nothing is touched, and of none when a plan or a price is another one by now. One
 /// statement, one commit.
 #[allow(clippy::as_conversions, reason = "sqlx's own way to name the type of an array with nulls")]
-pub async fn append_where_unchanged(connection: &mut PgConnection, columns: &Columns, now: Timestamp) -> Result<Vec<AccountId>, StoreError> {
+pub async fn append_where_unchanged(
+    connection: &mut PgConnection,
+    columns: &Columns,
+    now: Timestamp,
+) -> Result<Vec<AccountId>, StoreError> {
     let accounts = sqlx::query_scalar!(
         r#"
         with entry as (

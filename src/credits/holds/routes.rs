@@ -136,7 +136,7 @@ async fn capture(
 ) -> Outcome<Answer> {
     let input = id.and_then(|Path(id)| Ok((id, key?.0, body?.0)));
     let (payer, (id, key, body)) = payer.with(input, &state, now).await?;
-    let key = Keyed::bind(key, &payer.actor(), &format!("holds/{id}/capture"), &format!("{body:?}"));
+    let key = Keyed::bind(key, &payer.actor(), &format!("holds/{id}/capture"), format_args!("{body:?}"));
     let work = HoldWork::Capture { hold: named(id, &payer), quantity: body.quantity };
     spend_by(&state, payer, key, Work::Hold(work), now).await
 }

@@ -16,7 +16,8 @@ pub async fn list_prices(executor: impl PgExecutor<'_>) -> Result<Prices, StoreE
     .fetch_all(executor)
     .await?;
     let version = rows.first().map_or(0, |row| row.version);
-    let edited = rows.into_iter().filter_map(|row| Some((row.operation?, Price { cost: row.cost?, next: row.next_from.zip(row.next_cost) })));
+    let edited =
+        rows.into_iter().filter_map(|row| Some((row.operation?, Price { cost: row.cost?, next: row.next_from.zip(row.next_cost) })));
     Ok(Prices { edited: edited.collect(), version })
 }
 
