@@ -63,7 +63,8 @@ pub fn administration() -> OpenApiRouter<AppState> {
         .merge(statements::routes::administration())
 }
 
-pub(super) fn terms(state: &AppState) -> Terms<'_> {
+/// What configuration says of money.
+pub fn terms(state: &AppState) -> Terms<'_> {
     let config = &state.config;
     let (grace, outbox) = (days(config.grace_days), state.desk().outbox());
     Terms { grace, due_days: config.invoice_due_days, override_max: config.approval_threshold_money, outbox }
