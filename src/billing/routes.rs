@@ -4,7 +4,7 @@ use super::{
     approvals::{self, model::Waiting, rules::Thresholds},
     confirmation::{Confirmer, Order},
     customers::{self, service::StaffMove},
-    downgrades, gifts, invoices, methods,
+    downgrades, gifts, invoices, methods, metrics,
     model::{AdminResult, Confirmation, Confirmed, ExternalPaymentId, Invoice, OtherAmount, Payee, Run, Transfer},
     payments, queue, reversals,
     service::{self, PlanWish, Terms},
@@ -61,6 +61,7 @@ pub fn administration() -> OpenApiRouter<AppState> {
         .merge(trials::routes::administration())
         .merge(approvals::routes::administration())
         .merge(statements::routes::administration())
+        .merge(metrics::routes::administration())
 }
 
 /// What configuration says of money.

@@ -17,6 +17,7 @@ mod life;
 mod limits;
 mod lots;
 mod mail;
+mod metrics;
 mod mfa;
 mod model;
 mod money;
