@@ -40,9 +40,10 @@ impl Default for Acquaintances {
 }
 
 impl Acquaintances {
-    /// Remembers who was proven just now, unless he acts in another account than his own.
+    /// Remembers who was proven just now, unless he acts in another account than his own, or is somebody whose seat may freeze:
+    /// whether it has is asked of him each time.
     pub fn remember(&self, person: &Person) {
-        let account = person.user.account.as_ref().filter(|_| !person.is_guest());
+        let account = person.user.account.as_ref().filter(|_| !person.is_guest() && person.user.role.keeps_seat());
         if let Some(account) = account.filter(|account| account.plan.is_some()) {
             let (session, user) = (person.session, person.user.id);
             self.0.insert(session, Acquaintance { session, user, account: account.id, throttle_factor: account.throttle_factor });

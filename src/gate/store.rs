@@ -4,6 +4,7 @@ use super::model::{KeyRecord, Person, SiteCaller, Ticket, User};
 use crate::{
     accounts::{
         model::{Account, AccountStatus},
+        people,
         rules::{Tenancy, standing},
     },
     auth::model::Role,
@@ -173,6 +174,9 @@ pub async fn find_person(
         select u.user_id as "user_id: UserId", u.email, u.username, u.first_name, u.last_name, u.role as "role: Role", u.is_superuser, u.account_id as "home: AccountId",
                u.email_verified_at is not null as "email_verified!",
                u.role = 'developer' and not exists (select from second_factors f where f.user_id = u.user_id and f.activated_at is not null) as "must_enroll!",
+               -- Counted only for those who could be beyond the seats.
+               case when u.role in ('owner', 'developer') or p.max_users > $5 then 0
+                    else seniors_of(u.account_id, u.user_id, p.max_users) end as "seniors!",
                a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
                b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?",
@@ -201,12 +205,16 @@ pub async fn find_person(
         user.0,
         now,
         named.map(|account| account.0),
+        people::rules::SEATS_COUNTED_MAX,
     )
     .fetch_optional(executor)
     .await?;
     Ok(row.map(|row| {
         let is_system_account = row.is_system.unwrap_or(false);
         let account = account_columns!(row).account(grace, now);
+        let plan = account.as_ref().and_then(|account| account.plan.as_ref());
+        // Whom no plan admits anyway need not be frozen besides.
+        let is_frozen = plan.is_some_and(|plan| people::rules::is_frozen(row.role, Some(plan.max_users), row.seniors));
         Person {
             session,
             user: User {
@@ -218,6 +226,7 @@ pub async fn find_person(
                 role: row.role,
                 is_superuser: row.is_superuser,
                 email_verified: row.email_verified,
+                is_frozen,
                 account,
             },
             is_system_account,

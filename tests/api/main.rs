@@ -29,6 +29,7 @@ mod prices;
 mod races;
 mod registration;
 mod roles;
+mod seats;
 mod sectors;
 mod sessions;
 mod shared_limits;
