@@ -1,5 +1,10 @@
 //! `igny8 statement`: a bank's file read in, looked at and applied by the real program.
-#![allow(dead_code, clippy::unwrap_used, reason = "support for other tests too; a test that can not read its answer has failed")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "support for other tests too; a test looks at its environment and waits by the wall clock"
+)]
 
 #[path = "support/database.rs"]
 mod database;

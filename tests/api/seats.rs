@@ -106,7 +106,7 @@ async fn who_is_frozen_signs_in_and_reads_and_changes_nothing_of_the_account() {
 }
 
 #[tokio::test]
-async fn a_spend_on_trust_is_refused_from_the_instant_that_the_seat_is_frozen() {
+async fn who_spent_a_moment_ago_spends_no_more_from_the_instant_that_his_seat_is_frozen() {
     let house = House::full().await;
     house.story.downgrade("starter").await.expect(200);
     house.story.app.advance(DAY * 30 - std::time::Duration::from_secs(60));

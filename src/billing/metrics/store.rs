@@ -13,32 +13,31 @@ pub async fn list_paying(executor: impl PgExecutor<'_>, instants: &[Timestamp]) 
     let since = instants.iter().map(|at| *at - days(PAID_DAYS_MAX)).collect::<Vec<_>>();
     let rows = sqlx::query!(
         r#"
-        with instant as (
-            select * from unnest($1::timestamptz[], $2::timestamptz[]) with ordinality as t (at, since, place)
+        with instant as materialized (
+            select at, since, lag(at) over (order by at) as at_before, row_number() over (order by at) as place
+            from unnest($1::timestamptz[], $2::timestamptz[]) as t (at, since)
         ), covered as (
-            select i.place, p.account_id, p.price, plans.billing_cycle,
-                   lag(i.place) over (partition by p.account_id order by i.place) as place_before
+            select i.place, i.at_before, p.account_id, p.price, plans.billing_cycle,
+                   lag(i.place) over (partition by p.account_id order by i.place) is distinct from i.place - 1 as is_gained
             from instant i
             join subscription_periods p on p.payment_id is not null and p.starts_at > i.since and p.starts_at <= i.at and p.ends_at > i.at
             join payments y on y.account_id = p.account_id and y.payment_id = p.payment_id
             join plans on plans.plan_id = p.plan_id
             join accounts a on a.account_id = p.account_id
             where p.price > 0 and y.currency = $3 and not a.is_system and (a.deleted_at is null or a.deleted_at > i.at)
-        ), seen as (
-            select place, price, billing_cycle, place_before is distinct from place - 1 as is_gained,
-                   place_before is distinct from place - 1 and exists (
-                       select from subscription_periods q join instant on instant.place = covered.place - 1
-                       where q.account_id = covered.account_id and q.payment_id is not null and q.price > 0
-                         and q.starts_at <= instant.at and q.starts_at < q.ends_at
-                   ) as is_returned
-            from covered
+        ), told as (
+            select place, sum(price) filter (where billing_cycle = 'monthly') as by_month, sum(price) filter (where billing_cycle = 'annual') as by_year,
+                   count(*) as accounts, count(*) filter (where is_gained) as gained,
+                   count(*) filter (where is_gained and at_before >= (
+                       select q.starts_at from subscription_periods q
+                       where q.account_id = covered.account_id and q.payment_id is not null and q.price > 0 and q.starts_at < q.ends_at
+                       order by q.period_seq limit 1
+                   )) as returned
+            from covered group by place
         )
-        select instant.place as "place!",
-               coalesce(sum(seen.price) filter (where seen.billing_cycle = 'monthly'), 0) as "by_month!",
-               coalesce(sum(seen.price) filter (where seen.billing_cycle = 'annual'), 0) as "by_year!",
-               count(seen.place) as "accounts!", count(*) filter (where seen.is_gained) as "gained!", count(*) filter (where seen.is_returned) as "returned!"
-        from instant left join seen on seen.place = instant.place
-        group by instant.place order by instant.place
+        select coalesce(by_month, 0) as "by_month!", coalesce(by_year, 0) as "by_year!", coalesce(accounts, 0) as "accounts!",
+               coalesce(gained, 0) as "gained!", coalesce(returned, 0) as "returned!"
+        from instant left join told on told.place = instant.place order by instant.place
         "#,
         instants,
         &since,
