@@ -4,7 +4,7 @@ pub use super::staff::{Developer, DeveloperError, create_developer};
 use super::{
     model::AccountStatus,
     registration::{Fault, Registration, slugs},
-    store::{self, NewAccount},
+    store::{self, AccountRow, NewAccount},
 };
 use crate::{
     audit::{
@@ -22,6 +22,7 @@ use crate::{
     db::{MayCollide, StoreError},
     ids::AccountId,
     plans::{
+        self,
         model::Plan,
         service::{SignupPlanError, intended_plan_in, signup_plan_in},
     },
@@ -205,4 +206,14 @@ async fn open_account_in(
 /// An entry of the log about an account that did not exist before.
 pub(super) fn entry(action: &'static str, account: AccountId, after: serde_json::Value, now: Timestamp) -> Entry {
     Entry { account: Some(account), action, target: format!("account:{account}"), before: json!({}), after, reason: None, at: now }
+}
+
+/// The plan that a locked account has at `now`: the smaller one that it asked for, once that has begun, whether or not anybody has
+/// recorded it. What there is room for is judged by this one.
+pub async fn plan_in(connection: &mut PgConnection, account: &AccountRow, now: Timestamp) -> Result<Option<Plan>, StoreError> {
+    let begun = subscriptions::store::find_begun_plan(&mut *connection, account.id, now).await?;
+    match begun.or(account.plan) {
+        Some(plan) => plans::store::get_plan(connection, plan).await.map(Some),
+        None => Ok(None),
+    }
 }

@@ -34,6 +34,11 @@ impl Role {
         self.rank() >= needed.rank() && (needed != Role::SystemBot || self == Role::SystemBot)
     }
 
+    /// Whether his seat is his whatever the plan has room for: who controls the account must be able to make room.
+    pub fn keeps_seat(self) -> bool {
+        self.includes(Role::Owner)
+    }
+
     /// The order of the roles; automation stands beside the editor.
     pub fn rank(self) -> u8 {
         match self {

@@ -58,6 +58,20 @@ impl Confirmer {
     pub fn of(user: UserId, home: Option<AccountId>, origin: Origin, key: Option<Keyed>) -> Self {
         Confirmer { user, origin, key: home.zip(key) }
     }
+
+    /// His hand, without the request that it came with.
+    pub fn hand(&self) -> Hand<'_> {
+        Hand { user: Some(self.user), origin: &self.origin }
+    }
+}
+
+/// Whose hand confirms.
+#[derive(Debug, Clone, Copy)]
+pub struct Hand<'a> {
+    /// The admin; none: somebody at the command line, who is no user.
+    pub user: Option<UserId>,
+    /// For the log.
+    pub origin: &'a Origin,
 }
 
 /// Which money an admin confirms.
@@ -102,10 +116,10 @@ pub async fn confirm(
             return Ok((Confirmed::of(first), true));
         }
         let confirmed = match order {
-            Order::Seen(transfer) => confirm_in(&mut tx, transfer, by, terms, now).await?,
+            Order::Seen(transfer) => confirm_in(&mut tx, transfer, by.hand(), terms, now).await?,
             Order::Reported { payment, other_amount, run } => {
                 let transfer = reported_in(&mut tx, *payment, (other_amount, *run)).await?;
-                confirm_in(&mut tx, &transfer, by, terms, now).await?
+                confirm_in(&mut tx, &transfer, by.hand(), terms, now).await?
             }
         };
         if let Some((home, key)) = &by.key {
@@ -159,7 +173,7 @@ async fn reported_in(
 pub(super) async fn confirm_in(
     connection: &mut PgConnection,
     transfer: &Transfer,
-    by: &Confirmer,
+    by: Hand<'_>,
     terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Confirmed, BillingError> {
@@ -192,7 +206,7 @@ async fn take_in(
     connection: &mut PgConnection,
     account: AccountId,
     transfer: &Transfer,
-    by: &Confirmer,
+    by: Hand<'_>,
     terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Confirmed, BillingError> {
@@ -311,7 +325,7 @@ async fn settle_in(
     connection: &mut PgConnection,
     taken: &Taken<'_>,
     (kept, waived): (Kept, Money),
-    by: &Confirmer,
+    by: Hand<'_>,
     now: Timestamp,
 ) -> Result<outcome::Told, BillingError> {
     let (held, plan, transfer, invoice) = (taken.held, taken.plan, taken.transfer, taken.invoice_before);
@@ -331,7 +345,7 @@ async fn settle_in(
         subscriptions::service::apply_payment_in(connection, account, (held.subscription.as_ref(), hold), plan, &paid, now).await?;
     let reset = credits::service::reset_in(connection, account, started.period_seq, plan, &by.origin.actor, now).await?;
     let event = (AccountEvent::PaymentConfirmed, None);
-    let status = accounts::life::move_in(connection, account, held.standing.account, event, &by.origin, now).await?;
+    let status = accounts::life::move_in(connection, account, held.standing.account, event, by.origin, now).await?;
     let plan_now = started.next.and(held.row.plan).unwrap_or(plan.id);
     accounts::store::mark_plan(connection, account, plan_now, Some(PaymentMethod::BankTransfer), now).await?;
     if store::mark_invoice(connection, account, invoice.id, InvoiceStatus::Paid, now).await? != 1 {
@@ -346,7 +360,7 @@ async fn finish_in(
     connection: &mut PgConnection,
     taken: &Taken<'_>,
     (data, message): outcome::Told,
-    by: &Confirmer,
+    by: Hand<'_>,
     terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<Confirmed, BillingError> {
@@ -357,7 +371,7 @@ async fn finish_in(
         OtherAmount::Refused | OtherAmount::Counted => None,
     };
     let change = (side(0).into(), side(1).into());
-    record_in(connection, account, "transfer.confirmed", format!("payment:{payment}"), change, reason, &by.origin, now).await?;
+    record_in(connection, account, "transfer.confirmed", format!("payment:{payment}"), change, reason, by.origin, now).await?;
     notices::confirmed_in(connection, account, terms.outbox, (&data.payment, &data.invoice), now).await?;
     let confirmed = Confirmed { data: written(&data)?, message };
     match payments::store::mark_confirmed(connection, account, payment, by.user, &confirmed.value(), now).await? {

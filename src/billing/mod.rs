@@ -12,6 +12,7 @@ pub mod downgrades;
 pub mod gifts;
 pub mod invoices;
 pub mod methods;
+pub mod metrics;
 pub mod model;
 pub mod notices;
 pub mod outcome;

@@ -4,7 +4,7 @@ use super::{
     approvals::{self, model::Waiting, rules::Thresholds},
     confirmation::{Confirmer, Order},
     customers::{self, service::StaffMove},
-    downgrades, gifts, invoices, methods,
+    downgrades, gifts, invoices, methods, metrics,
     model::{AdminResult, Confirmation, Confirmed, ExternalPaymentId, Invoice, OtherAmount, Payee, Run, Transfer},
     payments, queue, reversals,
     service::{self, PlanWish, Terms},
@@ -61,9 +61,11 @@ pub fn administration() -> OpenApiRouter<AppState> {
         .merge(trials::routes::administration())
         .merge(approvals::routes::administration())
         .merge(statements::routes::administration())
+        .merge(metrics::routes::administration())
 }
 
-pub(super) fn terms(state: &AppState) -> Terms<'_> {
+/// What configuration says of money.
+pub fn terms(state: &AppState) -> Terms<'_> {
     let config = &state.config;
     let (grace, outbox) = (days(config.grace_days), state.desk().outbox());
     Terms { grace, due_days: config.invoice_due_days, override_max: config.approval_threshold_money, outbox }

@@ -37,6 +37,11 @@ impl Failure {
         Failure { sentence: String::new(), code: VIOLATED }
     }
 
+    /// It failed, and what failed was told already.
+    pub(crate) fn told_already() -> Self {
+        Failure { sentence: String::new(), code: FAILED }
+    }
+
     /// A command that we ran ended with this code, and told what it had to tell.
     pub(crate) fn of_command(code: u8) -> Self {
         Failure { sentence: String::new(), code }

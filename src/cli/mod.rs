@@ -8,11 +8,13 @@ mod inspect;
 mod output;
 mod progress;
 mod serve;
+mod statement;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
 use igny8::{build_info::BUILD, config::Config, telemetry};
 use output::Output;
+use statement::Statements;
 use std::{ffi::OsString, process::ExitCode};
 
 const EXIT_CODES: &str = "\
@@ -61,6 +63,9 @@ enum Command {
     State,
     /// Check the ten laws of money
     Verify,
+    /// Bank statements: read in, shown, applied
+    #[command(subcommand)]
+    Statement(Statements),
     /// Print the OpenAPI document
     Openapi,
     /// List every route with the door it stands behind
@@ -112,6 +117,7 @@ async fn obey(command: Command, output: Output) -> Result<(), Failure> {
         Command::SeedPlans => admin::seed_plans(&configured()?, output).await,
         Command::State => inspect::state(&configured()?, output).await,
         Command::Verify => inspect::verify(&configured()?, output).await,
+        Command::Statement(command) => statement::obey(configured()?, command, output).await,
         Command::Healthcheck => inspect::healthcheck(&configured()?, output).await,
     }
 }

@@ -1,6 +1,6 @@
 //! What a command prints: tables for people, JSON for scripts. Logs go elsewhere, to standard error.
 
-use comfy_table::{Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -39,10 +39,14 @@ impl Output {
     }
 }
 
-/// A table: with lines on a terminal, bare columns in a pipe.
+/// A table: with lines on a terminal, whose width it keeps; bare columns, a row a line, in a pipe.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
-    table.load_style(if io::stdout().is_terminal() { presets::UTF8_FULL_CONDENSED } else { presets::NOTHING });
+    if io::stdout().is_terminal() {
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    } else {
+        table.load_style(presets::NOTHING);
+    }
     table.set_header(header);
     for row in rows {
         table.add_row(row);

@@ -44,6 +44,13 @@ impl Progress {
         }
     }
 
+    /// Shows where a short command is: on a terminal only, for elsewhere nobody waits for it.
+    pub(crate) fn show(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_owned());
+        }
+    }
+
     /// A line for each law, and for each million of rows.
     fn write(&mut self, step: Step, text: &str) {
         let is_new = match step {

@@ -31,6 +31,8 @@ pub struct User {
     pub is_superuser: bool,
     /// Whether the address was proven.
     pub email_verified: bool,
+    /// Whether the plan has no seat for him: he may only read, in his account, until there is room.
+    pub is_frozen: bool,
     /// His account.
     pub account: Option<Account>,
 }

@@ -62,6 +62,9 @@ pub enum NotAdmitted {
     /// The site is beyond what the plan has room for, and wants to do more than read.
     #[error("the site is frozen")]
     SiteFrozen,
+    /// The plan has no seat for him, and he wants to do more than read.
+    #[error("the seat is frozen")]
+    SeatFrozen,
     /// The plugin runs at another address than the site's, and wants to do more than read.
     #[error("the site's address is {}", .0.registered_url)]
     HomeChanged(OtherHome),
@@ -248,10 +251,15 @@ async fn find_user(tx: &mut Tx, desk: Desk<'_>, opened: &Opened, now: Timestamp)
 }
 
 /// Whether the caller may act now: rule E for everybody. A site must be switched on besides, and at home if it does more than
-/// read: a staging clone must not spend the credits of the site that it was copied from. One that the plan has no room for reads.
+/// read: a staging clone must not spend the credits of the site that it was copied from. Site or person, whom the plan has no room
+/// for reads.
 pub fn admit(principal: &Principal, intent: Intent) -> Result<(), NotAdmitted> {
     rules::admit(principal.account())?;
-    let Principal::Site(site) = principal else { return Ok(()) };
+    let site = match principal {
+        Principal::Site(site) => site,
+        Principal::Person(person) if person.user.is_frozen && intent == Intent::Write => return Err(NotAdmitted::SeatFrozen),
+        Principal::Person(_) => return Ok(()),
+    };
     match (&site.other_home, intent) {
         _ if !site.site_is_active => Err(NotAdmitted::SiteInactive),
         (_, Intent::Write) if site.site_is_frozen => Err(NotAdmitted::SiteFrozen),

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     accounts::{
         model::{Account, AccountStatus},
+        people,
         rules::{Tenancy, standing},
     },
     auth::model::Role,
@@ -183,6 +184,9 @@ pub async fn find_person(
         select u.user_id as "user_id: UserId", u.email, u.username, u.first_name, u.last_name, u.role as "role: Role", u.is_superuser, u.account_id as "home: AccountId",
                u.email_verified_at is not null as "email_verified!",
                u.role = 'developer' and not exists (select from second_factors f where f.user_id = u.user_id and f.activated_at is not null) as "must_enroll!",
+               -- Counted only for those who could be beyond the seats.
+               case when u.role in ('owner', 'developer') or p.max_users > $5 then 0
+                    else seniors_of(u.account_id, u.user_id, p.max_users) end as "seniors!",
                a.account_id as "account_id?: AccountId", a.name as "account_name?", a.slug as "account_slug?",
                a.status as "account_status?: AccountStatus", a.payment_method as "account_payment_method?: PaymentMethod", a.is_system as "is_system?",
                b.plan_credits as "pool_plan?", b.last_seq as "pool_seq?", b.authority as "authority?",
@@ -213,6 +217,7 @@ pub async fn find_person(
         user.0,
         now,
         named.map(|account| account.0),
+        people::rules::SEATS_COUNTED_MAX,
     )
     .fetch_optional(executor)
     .await?;
@@ -221,6 +226,9 @@ pub async fn find_person(
         let ends = [Some(row.session_expires_at), row.next_plan_at, row.throttle_factor_until];
         let steady_until = rules::steady_until(ends, row.subscription_end, grace, now);
         let account = account_columns!(row).account(grace, now);
+        let plan = account.as_ref().and_then(|account| account.plan.as_ref());
+        // Whom no plan admits anyway need not be frozen besides.
+        let is_frozen = plan.is_some_and(|plan| people::rules::is_frozen(row.role, Some(plan.max_users), row.seniors));
         Person {
             session,
             user: User {
@@ -232,6 +240,7 @@ pub async fn find_person(
                 role: row.role,
                 is_superuser: row.is_superuser,
                 email_verified: row.email_verified,
+                is_frozen,
                 account,
             },
             is_system_account,

@@ -15,7 +15,6 @@ use crate::{
     clock::Timestamp,
     db::{MayCollide, Pool, StoreError, begin, retried},
     ids::{AccountId, IndustryId, SiteId},
-    plans,
 };
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -73,7 +72,7 @@ pub async fn create(pool: &Pool, author: &Author<'_>, draft: &Draft, now: Timest
     retried(|| async move {
         let mut tx = begin(pool).await?;
         let account = lock_account_in(&mut tx, author).await?;
-        check_room_in(&mut tx, author, account).await?;
+        check_room_in(&mut tx, author, &account, now).await?;
         let (slug, on_taken) = match &draft.slug {
             Some(slug) => (slug.as_str().to_owned(), SiteError::SlugTaken),
             None => (free_slug_in(&mut tx, author, &draft.name).await?, SiteError::SlugTakenMeanwhile),
@@ -145,7 +144,7 @@ pub async fn restore(pool: &Pool, author: &Author<'_>, site: SiteId, now: Timest
         let mut tx = begin(pool).await?;
         let account = lock_account_in(&mut tx, author).await?;
         store::lock_deleted_site(&mut tx, author.account, site, now).await?.ok_or(SiteError::NotFound)?;
-        check_room_in(&mut tx, author, account).await?;
+        check_room_in(&mut tx, author, &account, now).await?;
         let marked = store::mark_restored(&mut tx, author.account, site, now).await;
         unless_slug_taken(marked, SiteError::SlugTakenMeanwhile)?;
         let restored = store::get_site(&mut tx, author.account, site).await?;
@@ -195,11 +194,8 @@ pub(super) async fn lock_account_in(connection: &mut PgConnection, author: &Auth
 }
 
 /// Whether the locked account's plan, as it is now and not as the gate saw it, has room for one more site.
-async fn check_room_in(connection: &mut PgConnection, author: &Author<'_>, account: AccountRow) -> Result<(), SiteError> {
-    let limit = match account.plan {
-        Some(plan) => Some(plans::store::get_plan(&mut *connection, plan).await?.max_sites),
-        None => None,
-    };
+async fn check_room_in(connection: &mut PgConnection, author: &Author<'_>, account: &AccountRow, now: Timestamp) -> Result<(), SiteError> {
+    let limit = accounts::service::plan_in(connection, account, now).await?.map(|plan| plan.max_sites);
     let used = store::count_sites(connection, author.account).await?;
     Ok(rules::room_for_one(limit, used)?)
 }

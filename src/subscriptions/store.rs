@@ -127,6 +127,16 @@ pub async fn find_coming_plan(executor: impl PgExecutor<'_>, account: AccountId,
     Ok(plan.fetch_optional(executor).await?)
 }
 
+/// The smaller plan that has begun at `now` and that nobody has recorded yet.
+pub async fn find_begun_plan(executor: impl PgExecutor<'_>, account: AccountId, now: Timestamp) -> Result<Option<PlanId>, StoreError> {
+    let plan = sqlx::query_scalar!(
+        r#"select next_plan_id as "plan: PlanId" from subscriptions where account_id = $1 and next_plan_at <= $2"#,
+        account.0,
+        now
+    );
+    Ok(plan.fetch_optional(executor).await?.flatten())
+}
+
 /// Records which smaller plan follows, or that none does.
 pub async fn mark_next_plan(
     connection: &mut PgConnection,

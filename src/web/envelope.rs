@@ -71,6 +71,11 @@ impl Answer {
         }
     }
 
+    /// 200 with a picture to be looked at.
+    pub fn picture(content_type: &'static str, bytes: Vec<u8>) -> Self {
+        Answer { status: StatusCode::OK, headers: Vec::new(), body: Body::File(content_type, bytes) }
+    }
+
     /// The same answer under another status, for replays that remember theirs.
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;

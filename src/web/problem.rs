@@ -302,6 +302,10 @@ impl From<NotAdmitted> for Problem {
                 Self::conflict("site_url_changed", sentence).fact("registered_url", registered_url).fact("home_url", home_url)
             }
             NotAdmitted::SiteFrozen => Self::site_frozen(),
+            NotAdmitted::SeatFrozen => Self::forbidden(
+                "seat_frozen",
+                "The account's plan has no seat for you, and you may only read; ask its owner to remove somebody or choose a larger plan.",
+            ),
             NotAdmitted::SiteInactive => Self::forbidden("site_inactive", "This site is switched off; switch it on in the dashboard."),
         }
     }

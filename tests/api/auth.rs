@@ -683,7 +683,7 @@ async fn me_is_shown_and_changed_and_nothing_but_names_can_be() {
     assert_eq!(wrong.body["errors"]["username"], json!(["This may not be empty."]));
     assert_eq!(
         user.as_object().unwrap().keys().collect::<Vec<_>>(),
-        ["account", "email", "email_verified", "first_name", "id", "is_superuser", "last_name", "role", "username"]
+        ["account", "email", "email_verified", "first_name", "id", "is_frozen", "is_superuser", "last_name", "role", "username"]
     );
 }
 

@@ -708,6 +708,7 @@ fn fault(reply: &Reply, method: &Method) -> Option<String> {
     let is_right = match (status < 300, kind.as_str()) {
         (true, "application/json") => body["success"] == true && body["request_id"] == id.as_str() || body["openapi"].is_string(),
         (true, "application/pdf") => reply.bytes.starts_with(b"%PDF-"),
+        (true, "image/svg+xml") => reply.bytes.starts_with(b"<svg ") && reply.text.ends_with("</svg>\n"),
         (true, _) => kind.starts_with("text/"),
         (false, "application/json") => {
             let sentence = body["error"].as_str().unwrap_or("");

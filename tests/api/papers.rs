@@ -48,6 +48,23 @@ impl Desk {
         reply.bytes
     }
 
+    /// Its open invoice is to be paid in that currency, to there.
+    async fn pay_to(&self, currency: &str, details: &str) {
+        self.app.run(format!("update invoices set currency = '{currency}', bank_details = '{details}'")).await;
+    }
+
+    /// What a camera reads from the page.
+    async fn scanned(&self, name: &str) -> Vec<String> {
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("scanned-{name}"));
+        fs::write(file.with_extension("pdf"), self.pdf().await).unwrap();
+        let mut drawing = tool("pdftoppm", "poppler-utils");
+        let drawn = drawing.args(["-gray", "-r", "150", "-singlefile"]).arg(file.with_extension("pdf")).arg(&file).output().unwrap();
+        assert!(drawn.status.success(), "{}", String::from_utf8_lossy(&drawn.stderr));
+        let (width, height, pixels) = greys(&fs::read(file.with_extension("pgm")).unwrap());
+        let mut page = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| pixels[y * width + x]);
+        page.detect_grids().iter().map(|grid| grid.decode().unwrap().1).collect()
+    }
+
     /// The PDF's words, once qpdf has found nothing wrong with it.
     async fn words(&self, name: &str) -> String {
         let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.pdf"));
@@ -58,6 +75,16 @@ impl Desk {
         assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
         String::from_utf8(read.stdout).unwrap()
     }
+}
+
+/// Width, height and pixels of a binary PGM.
+fn greys(file: &[u8]) -> (usize, usize, Vec<u8>) {
+    let mut words = file.splitn(4, |byte| byte.is_ascii_whitespace());
+    let mut word = || words.next().unwrap();
+    assert_eq!(word(), b"P5");
+    let number = |word: &[u8]| std::str::from_utf8(word).unwrap().parse::<usize>().unwrap();
+    let (width, height) = (number(word()), number(word()));
+    (width, height, file[file.len() - width * height..].to_vec())
 }
 
 #[tokio::test]
@@ -123,12 +150,39 @@ async fn names_of_all_alphabets_break_nothing() {
 }
 
 #[tokio::test]
-async fn an_invoice_in_euros_has_a_code_to_be_scanned() {
+async fn an_invoice_in_euros_has_a_code_that_is_scanned_from_the_page() {
     let desk = Desk::with_invoice().await;
-    let plain = desk.pdf().await.len();
+    desk.pay_to("EUR", r#"{"account_title": "IGNY8 Ltd", "iban": "DE89 3704 0044 0532 0130 00", "swift": "COBADEFF"}"#).await;
+    let reference = desk.invoice().await["reference"].as_str().unwrap().to_owned();
 
-    desk.app.run("update invoices set currency = 'EUR'".to_owned()).await;
+    let (words, codes) = (desk.words("euros").await, desk.scanned("euros").await);
 
-    let words = desk.words("euros").await;
-    assert!(words.contains("89.00 EUR") && desk.pdf().await.len() > plain, "{words}");
+    assert!(words.contains("89.00 EUR"), "{words}");
+    assert_eq!(codes, [format!("BCD\n002\n1\nSCT\nCOBADEFF\nIGNY8 Ltd\nDE89370400440532013000\nEUR89.00\n\n{reference}")]);
+}
+
+#[tokio::test]
+async fn an_invoice_in_rupees_has_a_raast_code_that_is_scanned_from_the_page() {
+    let desk = Desk::with_invoice().await;
+    desk.pay_to("PKR", r#"{"account_title": "IGNY8", "bank_name": "Example Bank", "iban": "PK33ABCD0000000000000000"}"#).await;
+
+    let (words, codes) = (desk.words("rupees").await, desk.scanned("rupees").await);
+
+    // Due on 2026-03-08 at midnight in UTC, and a month more.
+    assert!(words.contains("89.00 PKR"), "{words}");
+    let [code] = &codes[..] else { panic!("{codes:?}") };
+    let (fields, crc) = code.split_at(code.len() - 4);
+    assert_eq!(fields, "0002020102120202000424PK33ABCD0000000000000000050289071207042026235910 04".replace(' ', ""));
+    assert!(crc.chars().all(|sign| sign.is_ascii_hexdigit()), "{code}");
+}
+
+#[tokio::test]
+async fn no_code_is_drawn_where_the_currency_has_none_or_the_iban_is_wrong() {
+    let desk = Desk::with_invoice().await;
+
+    let dollars = desk.scanned("dollars").await;
+    desk.pay_to("PKR", r#"{"iban": "PK00EXAM0000000000000003"}"#).await;
+    let invented = desk.scanned("invented").await;
+
+    assert_eq!((dollars.len(), invented.len()), (0, 0));
 }

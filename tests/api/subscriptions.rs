@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 use std::time::Duration;
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 const MICRO: Duration = Duration::from_micros(1);
 
 /// An account's life as clients see it; tokens are fetched anew, for days pass between the calls.
@@ -31,7 +31,7 @@ impl Story {
     }
 
     /// With so much paid for that plan.
-    async fn paid(plan: &str, amount: &str) -> Self {
+    pub(crate) async fn paid(plan: &str, amount: &str) -> Self {
         let story = Self::begin().await;
         story.pay("BT-1", amount, json!({"plan_slug": plan})).await.expect(200);
         story
@@ -295,7 +295,7 @@ async fn a_preview_tells_what_exceeds_the_smaller_plan_and_writes_nothing() {
     let preview = story.post("account/downgrade/", json!({"plan_slug": "starter", "dry_run": true})).await.expect(200);
 
     let frozen = json!([{"id": sites[1], "name": "Two"}, {"id": sites[2], "name": "Three"}]);
-    assert_eq!(preview.data()["exceeds"], json!({"sites": frozen, "users": 0, "sectors": []}));
+    assert_eq!(preview.data()["exceeds"], json!({"sites": frozen, "users": [], "sectors": []}));
     assert_eq!((&preview.data()["dry_run"], preview.body["message"].as_str().unwrap().contains("2 site(s)")), (&json!(true), true));
     assert_eq!(story.app.count("select count(*) from subscriptions where next_plan_id is not null").await, 0);
     assert_eq!(story.app.count("select count(*) from audit_log where action like 'subscription%'").await, 0);
@@ -331,6 +331,8 @@ async fn the_newest_sites_beyond_the_plan_are_frozen_readable_and_thaw_with_a_la
     // Room is made by deleting an older one, or by paying for a larger plan.
     story.call(Method::DELETE, &site, json!({})).await.expect(200);
     assert_eq!(story.frozen().await, [false, true]);
+    // Nobody has recorded yet that the smaller plan began; it has room for no more all the same.
+    story.post("auth/sites/", json!({"name": "Four"})).await.expect_code(422, "site_limit_reached");
     story.pay("BT-2", "229.00", json!({"plan_slug": "scale"})).await.expect(200);
     assert_eq!(story.frozen().await, [false, false]);
     by_key(Method::POST, "billing/credits/deduct/").await.expect(201);

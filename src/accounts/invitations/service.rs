@@ -222,7 +222,7 @@ pub async fn accept_in(
     // Asked again under the lock: of two who accept at once the second finds it answered.
     let offer = store::find_offer(connection, &token_sha256, now).await?.ok_or(AcceptanceError::Invalid)?;
     // Its own seat is the one that he takes.
-    people::check_room_in(connection, &account, 0).await.map_err(|error| match error {
+    people::check_room_in(connection, &account, 0, now).await.map_err(|error| match error {
         PeopleError::Seats(reached) => AcceptanceError::Seats(reached),
         PeopleError::Store(error) => AcceptanceError::Store(error),
         _ => AcceptanceError::Invalid,

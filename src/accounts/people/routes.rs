@@ -2,7 +2,7 @@
 
 use super::{
     model::{Belongs, DeletedPerson, Manager, PersonChange},
-    rules::Recruit,
+    rules::{Recruit, seated},
     service,
 };
 use crate::{
@@ -45,6 +45,11 @@ pub(in crate::accounts) fn manager<'a>(member: &Member, origin: &'a Origin) -> M
     Manager { account: member.account.id, user: member.user, role: member.role, belongs, origin }
 }
 
+/// How many seats the account's plan has.
+fn seats(member: &Member) -> Option<i32> {
+    member.account.plan.as_ref().map(|plan| plan.max_users)
+}
+
 crate::request_body! { Ignored:
     /// A user to be made.
     pub struct NewPerson {
@@ -77,13 +82,14 @@ crate::request_body! { Ignored:
     }
 }
 
-/// The account's people, oldest first.
+/// The account's people, oldest first, and whom of them the plan has no seat for.
 #[utoipa::path(get, path = "/auth/users", tag = "people", params(PageRequest), security(("bearer" = [])), responses(
     (status = 200, body = Page<TeamMember>),
     (status = 403, body = ErrorBody, description = "role_required, site_key_not_allowed, no_account …"),
 ))]
 async fn list_people(State(state): State<AppState>, Admin(member): Admin, request: PageRequest) -> Outcome<Answer> {
     let (people, count) = store::list_members(&state.pool, member.account.id, request.page_size, request.offset()).await?;
+    let people = people.into_iter().map(|person| seated(person, seats(&member))).collect();
     Ok(Answer::list(request.page(people, count)))
 }
 
@@ -102,7 +108,8 @@ async fn create_person(
     Body(body): Body<NewPerson>,
 ) -> Outcome<Answer> {
     let recruit = body.recruit();
-    Ok(Answer::created(service::recruit(state.desk(), &manager(&member, &origin), &recruit, now).await?))
+    let made = service::recruit(state.desk(), &manager(&member, &origin), &recruit, now).await?;
+    Ok(Answer::created(seated(made, seats(&member))))
 }
 
 impl NewPerson {
@@ -137,7 +144,8 @@ async fn change_person(
     let text = |line: Option<Line<150>>| line.map(|line| line.0);
     let change =
         PersonChange { role: body.role, is_active: body.is_active, first_name: text(body.first_name), last_name: text(body.last_name) };
-    Ok(Answer::ok(service::change(&state.pool, &manager(&member, &origin), id, &change, now).await?))
+    let changed = service::change(&state.pool, &manager(&member, &origin), id, &change, now).await?;
+    Ok(Answer::ok(seated(changed, seats(&member))))
 }
 
 /// Deletes somebody, or lets you leave. He can be restored until the time told.
@@ -173,7 +181,8 @@ async fn restore_person(
     Now(now): Now,
     Path(id): Path<UserId>,
 ) -> Outcome<Answer> {
-    Ok(Answer::ok(service::restore(&state.pool, &manager(&member, &origin), id, now).await?))
+    let restored = service::restore(&state.pool, &manager(&member, &origin), id, now).await?;
+    Ok(Answer::ok(seated(restored, seats(&member))))
 }
 
 /// Hands the account over: the other becomes owner, and you an admin.
@@ -189,5 +198,6 @@ async fn make_owner(
     Now(now): Now,
     Path(id): Path<UserId>,
 ) -> Outcome<Answer> {
-    Ok(Answer::ok(service::make_owner(&state.pool, &manager(&member, &origin), id, now).await?))
+    let owner = service::make_owner(&state.pool, &manager(&member, &origin), id, now).await?;
+    Ok(Answer::ok(seated(owner, seats(&member))))
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     auth::{
+        members::model::TeamMember,
         model::{Email, Role},
         passwords::NewPassword,
     },
@@ -94,6 +95,23 @@ pub fn seat_for_one(limit: Option<i32>, used: i64) -> Result<(), SeatLimitReache
     if used < i64::from(limit) { Ok(()) } else { Err(SeatLimitReached { limit, used }) }
 }
 
+/// Nobody is frozen on a plan with more seats than this. Whoever has so much room has come to it by invitation, one by one up to
+/// the limit, and counting who came before whom would cost each of his requests more than it could ever find.
+pub const SEATS_COUNTED_MAX: i32 = 1_000;
+
+/// Whether somebody is beyond the plan's seats, the newest first: he may read, and nothing else until there is room. `seniors`
+/// is how many of the account's living people come before him: its owners, and who came earlier. Owners keep their seats.
+pub fn is_frozen(role: Role, seats: Option<i32>, seniors: i64) -> bool {
+    let seats = seats.unwrap_or(0);
+    !role.keeps_seat() && seats <= SEATS_COUNTED_MAX && i64::from(seats) <= seniors
+}
+
+/// Somebody with what is to be said of his seat.
+pub fn seated(member: TeamMember, seats: Option<i32>) -> TeamMember {
+    let is_frozen = is_frozen(member.role, seats, member.seniors);
+    TeamMember { is_frozen: Some(is_frozen), ..member }
+}
+
 /// Until when somebody deleted now can come back (H). Whole days of 86,400 seconds.
 pub fn restore_until(retention_days: i32, now: Timestamp) -> Timestamp {
     now + TimeDelta::seconds(i64::from(retention_days) * 86_400)
@@ -144,6 +162,20 @@ mod tests {
             (actor, roles)
         });
         assert_eq!(gives, gives_expected);
+    }
+
+    #[test]
+    fn the_newest_beyond_the_seats_are_frozen_and_an_owner_never() {
+        let frozen = |role, seats| (0..4).map(|seniors| is_frozen(role, seats, seniors)).collect::<Vec<_>>();
+
+        for role in [Viewer, Editor, Admin, SystemBot] {
+            assert_eq!(frozen(role, Some(2)), [false, false, true, true], "{role}");
+        }
+        for role in [Owner, Developer] {
+            assert_eq!(frozen(role, Some(1)), [false; 4], "{role}");
+        }
+        assert_eq!(frozen(Editor, None), [true; 4], "without a plan there is room for none");
+        assert!(is_frozen(Editor, Some(SEATS_COUNTED_MAX), 1_000) && !is_frozen(Editor, Some(SEATS_COUNTED_MAX + 1), 5_000));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     accounts::{
-        invitations,
+        invitations, service,
         store::{self as accounts, AccountRow},
     },
     audit::{
@@ -29,7 +29,6 @@ use crate::{
     clock::Timestamp,
     db::{self, MayCollide, Pool, StoreError, Tx},
     ids::{AccountId, UserId},
-    plans,
 };
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -257,15 +256,12 @@ pub async fn purge_deleted(pool: &Pool, now: Timestamp) -> Result<usize, StoreEr
 /// Whether the locked account's plan, as it is now, has a seat for one more: people and open invitations count alike.
 pub async fn check_seat_in(connection: &mut PgConnection, account: &AccountRow, now: Timestamp) -> Result<(), PeopleError> {
     let open = invitations::store::count_open(connection, account.id, now).await?;
-    check_room_in(connection, account, open).await
+    check_room_in(connection, account, open, now).await
 }
 
 /// Whether the plan has room for one more beside its people and that many seats that are kept.
-pub async fn check_room_in(connection: &mut PgConnection, account: &AccountRow, kept: i64) -> Result<(), PeopleError> {
-    let limit = match account.plan {
-        Some(plan) => Some(plans::store::get_plan(&mut *connection, plan).await?.max_users),
-        None => None,
-    };
+pub async fn check_room_in(connection: &mut PgConnection, account: &AccountRow, kept: i64, now: Timestamp) -> Result<(), PeopleError> {
+    let limit = service::plan_in(connection, account, now).await?.map(|plan| plan.max_users);
     let people = store::count_members(&mut *connection, account.id).await?;
     Ok(rules::seat_for_one(limit, people + kept)?)
 }

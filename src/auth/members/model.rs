@@ -32,6 +32,12 @@ pub struct TeamMember {
     pub last_login_at: Option<DateTime<Utc>>,
     /// When he came.
     pub created_at: DateTime<Utc>,
+    /// True: the plan has no seat for him, and he may only read. Left out where it was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_frozen: Option<bool>,
+    /// How many of the account's people come before him: its owners, and who came earlier; counted up to a thousand.
+    #[serde(skip)]
+    pub seniors: i64,
 }
 
 /// A deletion that can be taken back.

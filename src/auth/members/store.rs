@@ -19,7 +19,8 @@ macro_rules! members {
             TeamMember,
             r#"
             select user_id as "id: UserId", email, username, first_name, last_name, role as "role: Role", is_active,
-                   email_verified_at is not null as "email_verified!", last_login_at, created_at
+                   email_verified_at is not null as "email_verified!", last_login_at, created_at, null::boolean as is_frozen,
+                   seniors_of(account_id, user_id, 1000) as "seniors!"
             from users where account_id = $1 "# + $rest,
             $account.0
             $(, $argument)*

@@ -145,7 +145,7 @@ async fn carry_out_in(
             let transfer = wanted.transfer().ok_or(BillingError::NotFound)?;
             // Whoever approves is the second admin: there is no third.
             let terms = Terms { override_max: None, ..terms };
-            confirmation::confirm_in(connection, &transfer, by, terms, now).await
+            confirmation::confirm_in(connection, &transfer, by.hand(), terms, now).await
         }
     }
 }

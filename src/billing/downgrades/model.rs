@@ -1,6 +1,9 @@
 //! What a smaller plan brings, told before it begins.
 
-use crate::{ids::SiteId, plans::model::Plan};
+use crate::{
+    ids::{SiteId, UserId},
+    plans::model::Plan,
+};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -23,8 +26,8 @@ pub struct Downgrade {
 pub struct Excess {
     /// Sites that would be frozen, the oldest of them first.
     pub sites: Vec<FrozenSite>,
-    /// How many users there are above the seats. They stay as they are; no other can be added.
-    pub users: i64,
+    /// People who would be frozen, who came first among them first.
+    pub users: Vec<FrozenUser>,
     /// Sites with more sectors than the plan allows. Those stay; no other can be added.
     pub sectors: Vec<CrowdedSite>,
 }
@@ -36,6 +39,19 @@ pub struct FrozenSite {
     pub id: SiteId,
     /// Its name.
     pub name: String,
+}
+
+/// Somebody whom the plan has no seat for.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct FrozenUser {
+    /// His number.
+    pub id: UserId,
+    /// His address.
+    pub email: String,
+    /// Given name.
+    pub first_name: String,
+    /// Family name.
+    pub last_name: String,
 }
 
 /// A site with more sectors than the plan allows.

@@ -41,8 +41,8 @@ pub struct Staying {
     pub plan: Plan,
 }
 
-/// Goes on with a smaller plan when what is paid for ends. Tells what that has no room for; the newest sites above its limit
-/// are frozen then: readable, not changeable, never deleted.
+/// Goes on with a smaller plan when what is paid for ends. Tells what that has no room for; the newest sites and people above
+/// its limits are frozen then: sites are read and not changed, people read and change nothing; none is deleted.
 #[utoipa::path(post, path = "/account/downgrade", tag = "account", request_body = DowngradeBody, responses((status = 200, body = Envelope<Downgrade>), (status = 403, body = ErrorBody, description = "enterprise_requires_manual_assignment"), (status = 409, body = ErrorBody, description = "no_paid_period, downgrade_paid, system_account"), (status = 422, body = ErrorBody, description = "not_a_smaller_plan, plan_not_payable")), security(("bearer" = [])))]
 async fn ask(
     State(state): State<AppState>,
@@ -54,7 +54,9 @@ async fn ask(
     let wanted = (body.plan_slug.0.as_str(), Run::of(body.dry_run));
     let downgrade = service::ask(&state.pool, member.account.id, wanted, days(state.config.grace_days), &origin, now).await?;
     let from = downgrade.takes_effect_at.format("%Y-%m-%d");
-    let sentence = format!("{} from {from} on; {} site(s) would be frozen then.", downgrade.plan.name, downgrade.exceeds.sites.len());
+    let (plan, exceeds) = (&downgrade.plan.name, &downgrade.exceeds);
+    let sentence =
+        format!("{plan} from {from} on; {} site(s) and {} user(s) would be frozen then.", exceeds.sites.len(), exceeds.users.len());
     Ok(Answer::ok(downgrade).message(sentence))
 }
 

@@ -1,8 +1,9 @@
 //! Who may go on with which smaller plan, from when, and what it has no room for. No I/O.
 
-use super::model::{CrowdedSite, DowngradeRefused, Excess, FrozenSite};
+use super::model::{CrowdedSite, DowngradeRefused, Excess, FrozenSite, FrozenUser};
 use crate::{
-    accounts::model::AccountStatus,
+    accounts::{self, model::AccountStatus},
+    auth::members::model::TeamMember,
     clock::Timestamp,
     plans::model::{Assignment, Plan},
     sites::{model::Site, rules::is_frozen},
@@ -49,23 +50,30 @@ fn is_paid_ahead(subscription: &Locked) -> bool {
     subscription.next.is_some_and(|next| next.starts_at < subscription.subscription.current_period_end)
 }
 
-/// What the plan has no room for. `sites` are the account's living ones, or the first so many of them.
-pub fn excess(plan: &Plan, sites: &[Site], users: i64) -> Excess {
+/// What the plan has no room for. `sites` and `people` are the account's living ones, or the first so many of them.
+pub fn excess(plan: &Plan, sites: &[Site], people: &[TeamMember]) -> Excess {
     let frozen = sites.iter().filter(|site| is_frozen(Some(plan.max_sites), site.older_sites));
+    let unseated = people.iter().filter(|person| accounts::people::rules::is_frozen(person.role, Some(plan.max_users), person.seniors));
     let above = |site: &Site| site.sectors_count - i64::from(plan.max_sectors);
     let crowded = sites.iter().filter(|site| above(site) > 0);
     Excess {
         sites: frozen.map(|site| FrozenSite { id: site.id, name: site.name.clone() }).collect(),
-        users: (users - i64::from(plan.max_users)).max(0),
+        users: unseated.map(frozen_user).collect(),
         sectors: crowded.map(|site| CrowdedSite { id: site.id, name: site.name.clone(), sectors: above(site) }).collect(),
     }
+}
+
+fn frozen_user(person: &TeamMember) -> FrozenUser {
+    let (email, first_name, last_name) = (person.email.clone(), person.first_name.clone(), person.last_name.clone());
+    FrozenUser { id: person.id, email, first_name, last_name }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        ids::{PlanId, SiteId, SubscriptionId},
+        auth::model::Role,
+        ids::{PlanId, SiteId, SubscriptionId, UserId},
         money::Credits,
         period::{BillingCycle, days},
         subscriptions::model::{NextPlan, Subscription},
@@ -156,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_excess_is_the_newest_sites_the_seats_above_and_the_sectors_above() {
+    fn the_excess_is_the_newest_sites_the_newest_people_and_the_sectors_above() {
         let site = |older_sites: i64, sectors_count: i64| Site {
             id: SiteId(older_sites + 1),
             name: format!("Site {older_sites}"),
@@ -172,10 +180,32 @@ mod tests {
             updated_at: end(),
         };
 
-        let told = excess(&plan("starter", "89", Assignment::Payment), &[site(0, 3), site(1, 5)], 4);
+        let person = |seniors: i64, role: Role| TeamMember {
+            id: UserId(seniors + 1),
+            email: format!("{seniors}@example.com"),
+            username: "a".to_owned(),
+            first_name: "A".to_owned(),
+            last_name: String::new(),
+            role,
+            is_active: true,
+            email_verified: true,
+            last_login_at: None,
+            created_at: end(),
+            is_frozen: None,
+            seniors,
+        };
+        let people = [person(1, Role::Editor), person(2, Role::Owner), person(3, Role::Admin)];
+
+        let told = excess(&plan("starter", "89", Assignment::Payment), &[site(0, 3), site(1, 5)], &people);
 
         assert_eq!(told.sites, [FrozenSite { id: SiteId(2), name: "Site 1".to_owned() }]);
-        assert_eq!((told.users, told.sectors.iter().map(|site| (site.id, site.sectors)).collect::<Vec<_>>()), (2, vec![(SiteId(2), 2)]));
-        assert_eq!(excess(&plan("starter", "89", Assignment::Payment), &[site(0, 3)], 2), Excess::default());
+        assert_eq!(
+            (
+                told.users.iter().map(|user| user.id.0).collect::<Vec<_>>(),
+                told.sectors.iter().map(|site| (site.id, site.sectors)).collect::<Vec<_>>()
+            ),
+            (vec![4], vec![(SiteId(2), 2)])
+        );
+        assert_eq!(excess(&plan("starter", "89", Assignment::Payment), &[site(0, 3)], &people[..2]), Excess::default());
     }
 }

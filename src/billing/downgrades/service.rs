@@ -10,6 +10,7 @@ use crate::{
         life::{AccountError, Held},
     },
     audit::model::Origin,
+    auth,
     billing::{
         model::{InvoicePurpose, InvoiceStatus, Run},
         rules::payable,
@@ -27,8 +28,10 @@ use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::PgConnection;
 
-/// Sites that a preview looks at: more than any plan has room for.
+/// Sites that a preview looks at, at the most …
 const SITES_TOLD_MAX: i64 = 500;
+/// … and people.
+const PEOPLE_TOLD_MAX: i64 = 500;
 
 /// An account asks to go on with a smaller plan when what is paid for ends. Asked again, it is the same; asked for another
 /// one, that takes its place. Dry: same checks, same answer, nothing written.
@@ -41,7 +44,7 @@ pub async fn ask(
     now: Timestamp,
 ) -> Result<Downgrade, BillingError> {
     let (sites, _) = sites::store::list_sites(pool, account, Sight::All, SITES_TOLD_MAX, 0).await?;
-    let users = accounts::store::find_details(pool, account).await?.map_or(0, |found| found.users);
+    let (people, _) = auth::members::store::list_members(pool, account, PEOPLE_TOLD_MAX, 0).await?;
     let (plan, takes_effect_at) = db::retried(|| async move {
         let mut tx = db::begin(pool).await?;
         let asked = ask_in(&mut tx, account, plan_slug, grace, origin, now).await?;
@@ -52,7 +55,7 @@ pub async fn ask(
         Ok::<_, BillingError>(asked)
     })
     .await?;
-    Ok(Downgrade { exceeds: rules::excess(&plan, &sites, users), plan, takes_effect_at, dry_run: run == Run::Dry })
+    Ok(Downgrade { exceeds: rules::excess(&plan, &sites, &people), plan, takes_effect_at, dry_run: run == Run::Dry })
 }
 
 async fn ask_in(

@@ -3,4 +3,5 @@
 
 pub mod model;
 pub mod pdf;
+pub mod raast;
 pub mod rules;

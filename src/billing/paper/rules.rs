@@ -1,6 +1,9 @@
 //! What stands on a paper. No I/O.
 
-use super::model::{Buyer, Paper, Seller, Stamp};
+use super::{
+    model::{Buyer, Paper, Seller, Stamp},
+    raast,
+};
 use crate::{
     billing::model::{Invoice, InvoiceStatus},
     clock::Timestamp,
@@ -47,19 +50,32 @@ pub fn paper(invoice: &Invoice, buyer: &Buyer, seller: &Seller) -> Paper {
         line: (invoice.description.clone(), amount(&invoice.amount)),
         sums: vec![("Total", amount(&invoice.amount)), ("Paid", amount(&invoice.paid)), ("Outstanding", amount(&invoice.outstanding))],
         bank,
-        qr: if is_open { epc(invoice) } else { None },
+        qr: if is_open { scanned(invoice) } else { None },
         written_at: invoice.created_at,
     }
 }
 
-/// What a European banking app scans (EPC069-12, version 002): only for a transfer of euros to an IBAN.
-pub fn epc(invoice: &Invoice) -> Option<String> {
-    let text = |name: &str| invoice.bank_details.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
-    let iban = text("iban")?.replace(' ', "");
-    let name = text("account_title")?.chars().take(70).collect::<String>();
-    let bic = text("swift").unwrap_or("");
-    let is_payable = invoice.currency == "EUR" && !invoice.outstanding.is_zero();
+/// What a banking app scans, for currencies that have such a code and an IBAN to send them to.
+pub fn scanned(invoice: &Invoice) -> Option<String> {
+    match invoice.currency.as_str() {
+        "EUR" => epc(invoice),
+        "PKR" => raast::rules::code(detail(invoice, "iban")?, invoice.outstanding, invoice.due_at),
+        _ => None,
+    }
+}
+
+/// What a European banking app scans (EPC069-12, version 002).
+fn epc(invoice: &Invoice) -> Option<String> {
+    let iban = detail(invoice, "iban")?.replace(' ', "");
+    let name = detail(invoice, "account_title")?.chars().take(70).collect::<String>();
+    let bic = detail(invoice, "swift").unwrap_or("");
+    let is_payable = !invoice.outstanding.is_zero();
     is_payable.then(|| format!("BCD\n002\n1\nSCT\n{bic}\n{name}\n{iban}\nEUR{}\n\n{}", invoice.outstanding, invoice.reference))
+}
+
+/// One of the bank details, where it is there.
+fn detail<'a>(invoice: &'a Invoice, name: &str) -> Option<&'a str> {
+    invoice.bank_details.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
 }
 
 fn day(at: Timestamp) -> String {
@@ -170,12 +186,22 @@ mod tests {
     }
 
     #[test]
-    fn a_banking_app_scans_what_is_outstanding_in_euros_and_nothing_else() {
-        let scanned = epc(&invoice("EUR")).unwrap();
+    fn a_banking_app_scans_what_is_outstanding_in_euros_or_rupees_and_nothing_else() {
+        let rupees = Invoice { bank_details: json!({"iban": "PK33 ABCD 0000 0000 0000 0000"}), ..invoice("PKR") };
 
-        assert_eq!(scanned, "BCD\n002\n1\nSCT\nEXAMXX00\nIGNY8\nXX00EXAM0004\nEUR49.00\n\nRF27IG00002926030001");
-        assert_eq!(epc(&invoice("USD")), None);
-        assert_eq!(epc(&Invoice { bank_details: json!({}), ..invoice("EUR") }), None);
+        let euros = scanned(&invoice("EUR")).unwrap();
+
+        assert!(scanned(&rupees).unwrap().starts_with("0002020102120202000424PK33ABCD0000000000000000050249"));
+        assert_eq!(scanned(&invoice("PKR")), None, "an IBAN that is none of Pakistan's");
+        assert_eq!(euros, "BCD\n002\n1\nSCT\nEXAMXX00\nIGNY8\nXX00EXAM0004\nEUR49.00\n\nRF27IG00002926030001");
+        assert_eq!(scanned(&invoice("USD")), None);
+        for currency in ["EUR", "PKR"] {
+            assert_eq!(scanned(&Invoice { bank_details: json!({}), ..invoice(currency) }), None);
+            assert_eq!(
+                scanned(&Invoice { outstanding: Money::ZERO, bank_details: rupees.bank_details.clone(), ..invoice(currency) }),
+                None
+            );
+        }
     }
 
     #[test]

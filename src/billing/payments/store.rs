@@ -233,7 +233,7 @@ pub async fn mark_confirmed(
     connection: &mut PgConnection,
     account: AccountId,
     payment: PaymentId,
-    by: UserId,
+    by: Option<UserId>,
     result: &Value,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
@@ -244,7 +244,7 @@ pub async fn mark_confirmed(
         "#,
         account.0,
         payment.0,
-        by.0,
+        by.map(|user| user.0),
         now,
         result
     )

@@ -1,6 +1,7 @@
 //! Statements, their lines, and what a line may be.
 
 use crate::{
+    billing::model::Run,
     ids::{AccountId, PaymentId, StatementId},
     money::Money,
 };
@@ -125,6 +126,8 @@ pub struct Match {
     pub why: &'static str,
     /// The account.
     pub account_id: Option<AccountId>,
+    /// The account's word.
+    pub account_slug: Option<String>,
     /// The open invoice.
     pub invoice_number: Option<String>,
     /// What of it is still to come.
@@ -176,6 +179,19 @@ crate::words! {
     }
 }
 
+/// A line that is to become a payment.
+#[derive(Clone, Copy, Debug)]
+pub struct LineWish {
+    /// Of which statement.
+    pub statement: StatementId,
+    /// Its number.
+    pub line: i32,
+    /// How sure it must be whose money it is, when it is applied: [`Certainty::Sure`], or else likely is enough.
+    pub least: Certainty,
+    /// Whether anything is to be kept.
+    pub run: Run,
+}
+
 /// What became of one line that was to be applied.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LineResult {
@@ -197,6 +213,8 @@ pub struct LineResult {
 pub struct Candidate {
     /// Whose.
     pub account: AccountId,
+    /// The account's word.
+    pub slug: String,
     /// Its number.
     pub number: String,
     /// What the customer was to write.

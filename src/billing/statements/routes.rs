@@ -1,15 +1,15 @@
 //! Statements over HTTP.
 
 use super::{
-    csv::rules::{Columns, CsvProfile},
-    model::{LineOutcome, LineResult, Statement, StatementFormat, StatementSummary},
+    csv::rules::{ColumnWish, CsvProfile, WishFault},
+    model::{Certainty, LineOutcome, LineResult, LineWish, Statement, StatementFormat, StatementSummary},
     rules::Reading,
     service::{self, StatementError},
     store,
 };
 use crate::{
     billing::{
-        confirmation::Confirmer,
+        confirmation::Hand,
         model::{Confirmed, Run},
         routes::terms,
     },
@@ -84,29 +84,24 @@ request_body! { Refused:
 
 impl ImportQuery {
     fn reading(self) -> Outcome<Reading> {
-        let mut columns = self.profile.map_or_else(Columns::default, Columns::of);
-        let mut problem = Problem::invalid();
-        match self.delimiter.as_ref().map(|sign| sign.0.as_bytes()) {
-            None => {}
-            Some([sign]) if !sign.is_ascii_alphanumeric() && *sign != b'"' => columns.delimiter = *sign,
-            Some(_) => problem.field("delimiter", "Give one sign such as ; between columns."),
-        }
-        match self.decimal.as_ref().map(|sign| sign.0.as_str()) {
-            None => {}
-            Some(".") => columns.decimal = '.',
-            Some(",") => columns.decimal = ',',
-            Some(_) => problem.field("decimal", "Give . or , between whole and fraction."),
-        }
-        let replace = |column: &mut String, named: Option<String>| *column = named.unwrap_or_else(|| column.clone());
-        replace(&mut columns.date_format, self.date_format.map(|text| text.0));
-        replace(&mut columns.date, self.date_column.map(|text| text.0));
-        replace(&mut columns.amount, self.amount_column.map(|text| text.0));
-        replace(&mut columns.default_currency, self.currency.map(|text| text.0.to_uppercase()));
-        columns.currency = self.currency_column.map(|text| text.0).or(columns.currency);
-        columns.payer = self.payer_column.map(|text| text.0).or(columns.payer);
-        columns.remittance = self.remittance_column.map(|text| text.0).or(columns.remittance);
-        columns.reference = self.reference_column.map(|text| text.0).or(columns.reference);
-        problem.or(Reading { format: self.format, columns })
+        let text = |text: Option<Text<64>>| text.map(|text| text.0);
+        let wish = ColumnWish {
+            profile: self.profile,
+            delimiter: self.delimiter.map(|sign| sign.0),
+            decimal: self.decimal.map(|sign| sign.0),
+            date_format: self.date_format.map(|format| format.0),
+            date: text(self.date_column),
+            amount: text(self.amount_column),
+            currency_column: text(self.currency_column),
+            currency: self.currency.map(|currency| currency.0),
+            payer: text(self.payer_column),
+            remittance: text(self.remittance_column),
+            reference: text(self.reference_column),
+        };
+        let refused = |faults: Vec<WishFault>| {
+            faults.into_iter().fold(Problem::invalid(), |problem, WishFault(field, sentence)| problem.with_field(field, sentence))
+        };
+        Ok(Reading { format: self.format, columns: wish.columns().map_err(refused)? })
     }
 }
 
@@ -175,17 +170,17 @@ async fn apply(
         return Err(Problem::invalid_field("lines", format!("Give the numbers of 1 to {APPLIED_MAX} lines.")));
     }
     store::find_statement(&state.pool, StatementId(id)).await?.ok_or(StatementError::NotFound)?;
-    let by = Confirmer::of(operator.0.user.id, None, origin, None);
+    let by = Hand { user: Some(operator.0.user.id), origin: &origin };
     let mut results = Vec::new();
     for line in body.lines {
-        let wish = (StatementId(id), line, Run::of(body.dry_run));
-        results.push(result(line, service::apply(&state.pool, wish, &by, terms(&state), now).await));
+        let wish = LineWish { statement: StatementId(id), line, least: Certainty::Likely, run: Run::of(body.dry_run) };
+        results.push(told(line, service::apply(&state.pool, wish, by, terms(&state), now).await));
     }
     Ok(Answer::ok(results))
 }
 
 /// What became of a line; a refusal in the words of the route that refuses the same transfer.
-fn result(line: i32, done: Result<(LineOutcome, Option<Confirmed>), StatementError>) -> LineResult {
+pub fn told(line: i32, done: Result<(LineOutcome, Option<Confirmed>), StatementError>) -> LineResult {
     match done {
         Ok((outcome, Some(Confirmed { data, message }))) => LineResult { line, outcome, message, code: None, confirmation: Some(data) },
         Ok((outcome, None)) => {
@@ -193,8 +188,10 @@ fn result(line: i32, done: Result<(LineOutcome, Option<Confirmed>), StatementErr
             LineResult { line, outcome, message, code: None, confirmation: None }
         }
         Err(error) => {
+            let is_missing = matches!(error, StatementError::NoLine);
             let problem = Problem::from(error);
-            let (message, code) = (problem.sentence().to_owned(), Some(problem.code().to_owned()));
+            let message = if is_missing { format!("The statement has no line {line}.") } else { problem.sentence().to_owned() };
+            let code = Some(problem.code().to_owned());
             LineResult { line, outcome: LineOutcome::Refused, message, code, confirmation: None }
         }
     }

@@ -78,6 +78,15 @@ fn plain(text: &str, chars_max: usize) -> String {
     text.collect::<Vec<_>>().join(" ").chars().take(chars_max).collect()
 }
 
+/// Whether a match is as sure as somebody wants it: else why it is not.
+pub fn sure_enough(found: &Match, least: Certainty) -> Result<(), &'static str> {
+    match (found.certainty, least) {
+        (Certainty::Sure, _) | (Certainty::Likely, Certainty::Likely | Certainty::None) => Ok(()),
+        (Certainty::Likely, Certainty::Sure) => Err("it is only likely by now"),
+        (Certainty::None, _) => Err(found.why),
+    }
+}
+
 /// Which open invoice a line is for. What left is for none.
 pub fn matched(line: &ReadLine, candidates: &[Candidate]) -> Match {
     if line.direction == Direction::Out {
@@ -109,12 +118,13 @@ fn only<'a>(mut fitting: impl Iterator<Item = &'a Candidate>, why: &'static str)
 }
 
 fn of(certainty: Certainty, why: &'static str, candidate: &Candidate) -> Match {
-    let (account_id, invoice_number) = (Some(candidate.account), Some(candidate.number.clone()));
-    Match { certainty, why, account_id, invoice_number, outstanding: Some(candidate.outstanding) }
+    let (account_id, account_slug) = (Some(candidate.account), Some(candidate.slug.clone()));
+    let (invoice_number, outstanding) = (Some(candidate.number.clone()), Some(candidate.outstanding));
+    Match { certainty, why, account_id, account_slug, invoice_number, outstanding }
 }
 
 fn nobody(why: &'static str) -> Match {
-    Match { certainty: Certainty::None, why, account_id: None, invoice_number: None, outstanding: None }
+    Match { certainty: Certainty::None, why, account_id: None, account_slug: None, invoice_number: None, outstanding: None }
 }
 
 /// Every part of a text that may be a payment reference, blanks and signs taken out, for customers group and break it. One
@@ -152,6 +162,7 @@ mod tests {
         let outstanding = "89".parse().unwrap();
         Candidate {
             account: AccountId(account),
+            slug: name.to_lowercase(),
             number: format!("INV-{account}"),
             reference,
             currency: "USD".to_owned(),

@@ -1,13 +1,13 @@
 //! Reads statements in and applies their lines. Each line is a transaction of its own: one that is refused spoils no other.
 
 use super::{
-    model::{Candidate, Certainty, LineOutcome, ReadLine, Statement, StatementFault, StatementLine, StatementSummary},
+    model::{Candidate, LineOutcome, LineWish, ReadLine, Statement, StatementFault, StatementLine, StatementSummary},
     rules::{self, Reading},
     store::{self, StoredLine},
 };
 use crate::{
     billing::{
-        confirmation::{self, Confirmer},
+        confirmation::{self, Hand},
         model::{Confirmed, OtherAmount, Payee, Run, Transfer},
         payments,
         service::{BillingError, Terms, end},
@@ -135,24 +135,38 @@ fn shown(stored: StoredLine, candidates: &[Candidate]) -> StatementLine {
     }
 }
 
+/// Everything of a statement, matched with what is open now: a file has at most [`rules::LINES_MAX`] lines. `told` hears how many
+/// are done, of how many.
+pub async fn open_whole(pool: &Pool, first: Statement, told: &mut (dyn FnMut(usize, i64) + Send)) -> Result<Statement, StatementError> {
+    let mut whole = first;
+    while let Some(after) = whole.next_line {
+        told(whole.staged.len(), whole.summary.lines);
+        let next = page(pool, whole.summary.clone(), after).await?;
+        whole.staged.extend(next.staged);
+        whole.next_line = next.next_line;
+    }
+    Ok(whole)
+}
+
 /// Applies one line: confirms its transfer for the invoice that it fits now, by the one function that confirms. Applied again,
 /// nothing happens.
 pub async fn apply(
     pool: &Pool,
-    (statement, line, run): (StatementId, i32, Run),
-    by: &Confirmer,
+    wish: LineWish,
+    by: Hand<'_>,
     terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<(LineOutcome, Option<Confirmed>), StatementError> {
     let done = db::retried(|| async move {
+        let LineWish { statement, line, least, run } = wish;
         let mut tx = db::begin(pool).await?;
         let stored = store::lock_line(&mut tx, statement, line).await?.ok_or(StatementError::NoLine)?;
         if stored.applied_at.is_some() {
             return Ok((LineOutcome::AlreadyApplied, None));
         }
         let found = rules::matched(&stored.read, &store::list_candidates(&mut *tx).await?);
-        let (Some(account), Some(number), Certainty::Sure | Certainty::Likely) = (found.account_id, found.invoice_number, found.certainty)
-        else {
+        rules::sure_enough(&found, least).map_err(StatementError::Unmatched)?;
+        let (Some(account), Some(number)) = (found.account_id, found.invoice_number) else {
             return Err(StatementError::Unmatched(found.why));
         };
         let transfer = transfer(&stored, Payee::Invoice(number.clone()), run);
@@ -168,7 +182,7 @@ pub async fn apply(
         Ok::<_, StatementError>((LineOutcome::Applied, Some(confirmed)))
     })
     .await?;
-    if let (Run::Real, (_, Some(confirmed))) = (run, &done) {
+    if let (Run::Real, (_, Some(confirmed))) = (wish.run, &done) {
         confirmation::count(confirmed);
     }
     Ok(done)

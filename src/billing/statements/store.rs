@@ -214,7 +214,7 @@ pub async fn mark_applied(
 pub async fn list_candidates(executor: impl PgExecutor<'_>) -> Result<Vec<Candidate>, StoreError> {
     let rows = sqlx::query!(
         r#"
-        select i.account_id as "account: AccountId", i.number, i.reference, i.currency, i.amount, coalesce(m.balance, 0) as "balance!", a.name,
+        select i.account_id as "account: AccountId", i.number, i.reference, i.currency, i.amount, coalesce(m.balance, 0) as "balance!", a.name, a.slug,
                coalesce((select array_agg(u.first_name || ' ' || u.last_name) from users u
                          where u.account_id = i.account_id and u.deleted_at is null and u.last_name <> ''), '{}') as "people!"
         from invoices i join accounts a on a.account_id = i.account_id left join account_money m on m.account_id = i.account_id
@@ -228,7 +228,8 @@ pub async fn list_candidates(executor: impl PgExecutor<'_>) -> Result<Vec<Candid
             let (amount, balance): (Money, Money) = (money(row.amount)?, money(row.balance)?);
             let (_, outstanding) = rules::paid_and_outstanding(InvoiceStatus::Open, amount, balance);
             let names = row.people.into_iter().chain([row.name]).collect();
-            Ok(Candidate { account: row.account, number: row.number, reference: row.reference, currency: row.currency, outstanding, names })
+            let (account, slug, number, reference, currency) = (row.account, row.slug, row.number, row.reference, row.currency);
+            Ok(Candidate { account, slug, number, reference, currency, outstanding, names })
         })
         .collect()
 }

@@ -5,10 +5,10 @@ use super::{
     rules, store,
 };
 use crate::{
+    accounts,
     clock::Timestamp,
     db::{Pool, StoreError, begin, retried},
     ids::{SiteId, SiteSectorId},
-    plans,
     sites::{
         self, industries,
         model::{Author, Site},
@@ -25,10 +25,7 @@ pub async fn add(pool: &Pool, author: &Author<'_>, site: SiteId, new: &NewSector
         let account = lock_account_in(&mut tx, author).await?;
         // Locked, so that he who counts its sectors counts alone.
         let home = lock_thawed_in(&mut tx, author, site).await?;
-        let limit = match account.plan {
-            Some(plan) => Some(plans::store::get_plan(&mut *tx, plan).await?.max_sectors),
-            None => None,
-        };
+        let limit = accounts::service::plan_in(&mut tx, &account, now).await?.map(|plan| plan.max_sectors);
         rules::room_for_one(limit, store::count_sectors(&mut tx, author.account, site).await?)?;
         let sector = insert_in(&mut tx, author, &home, new, now).await?;
         let after = json!({"sector": sector.id, "name": sector.name});

@@ -101,6 +101,66 @@ impl Columns {
     }
 }
 
+/// What somebody says of a file's columns; what he leaves out is as the bank has it, or as anybody would choose.
+#[derive(Clone, Debug, Default)]
+pub struct ColumnWish {
+    /// The bank.
+    pub profile: Option<CsvProfile>,
+    /// Between columns.
+    pub delimiter: Option<String>,
+    /// Between whole and fraction.
+    pub decimal: Option<String>,
+    /// How days are written.
+    pub date_format: Option<String>,
+    /// The day's column.
+    pub date: Option<String>,
+    /// The amount's column.
+    pub amount: Option<String>,
+    /// The currency's column.
+    pub currency_column: Option<String>,
+    /// The currency, where no column says it.
+    pub currency: Option<String>,
+    /// The payer's column.
+    pub payer: Option<String>,
+    /// The column of what he wrote.
+    pub remittance: Option<String>,
+    /// The column of the bank's own reference.
+    pub reference: Option<String>,
+}
+
+/// What is wrong with such a wish: which part of it, and what to give instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WishFault(pub &'static str, pub &'static str);
+
+impl ColumnWish {
+    /// The columns that are meant, or all that is wrong.
+    pub fn columns(self) -> Result<Columns, Vec<WishFault>> {
+        let mut columns = self.profile.map_or_else(Columns::default, Columns::of);
+        let mut faults = Vec::new();
+        match self.delimiter.as_ref().map(String::as_bytes) {
+            None => {}
+            Some([sign]) if !sign.is_ascii_alphanumeric() && *sign != b'"' => columns.delimiter = *sign,
+            Some(_) => faults.push(WishFault("delimiter", "Give one sign such as ; between columns.")),
+        }
+        match self.decimal.as_deref() {
+            None => {}
+            Some(".") => columns.decimal = '.',
+            Some(",") => columns.decimal = ',',
+            Some(_) => faults.push(WishFault("decimal", "Give . or , between whole and fraction.")),
+        }
+        let replace = |column: &mut String, named: Option<String>| *column = named.unwrap_or_else(|| column.clone());
+        replace(&mut columns.date_format, self.date_format);
+        replace(&mut columns.date, self.date);
+        replace(&mut columns.amount, self.amount);
+        replace(&mut columns.default_currency, self.currency.map(|currency| currency.to_uppercase()));
+        columns.currency = self.currency_column.or(columns.currency);
+        columns.payer = self.payer.or(columns.payer);
+        columns.remittance = self.remittance.or(columns.remittance);
+        columns.reference = self.reference.or(columns.reference);
+        if faults.is_empty() { Ok(columns) } else { Err(faults) }
+    }
+}
+
 /// Where each column stands.
 struct Places {
     date: usize,
@@ -210,6 +270,26 @@ mod tests {
         assert_eq!((line.direction, line.currency.as_str(), line.booked_on.to_string().as_str()), (Direction::Out, "EUR", "2026-03-02"));
         let line = first(n26, CsvProfile::N26);
         assert_eq!((line.direction, line.currency.as_str(), line.remittance.as_str()), (Direction::In, "EUR", "RF27"));
+    }
+
+    #[test]
+    fn what_is_said_of_columns_replaces_the_banks_and_what_is_wrong_with_it_is_told_at_once() {
+        let text = |text: &str| Some(text.to_owned());
+        let wish = ColumnWish {
+            profile: Some(CsvProfile::N26),
+            delimiter: text(";"),
+            date: text("Tag"),
+            currency: text("usd"),
+            ..ColumnWish::default()
+        };
+        let wrong = ColumnWish { delimiter: text("ab"), decimal: text("'"), ..ColumnWish::default() };
+
+        let columns = wish.columns().unwrap();
+
+        let expected =
+            Columns { delimiter: b';', date: "Tag".to_owned(), default_currency: "USD".to_owned(), ..Columns::of(CsvProfile::N26) };
+        assert_eq!(columns, expected);
+        assert_eq!(wrong.columns().unwrap_err().into_iter().map(|fault| fault.0).collect::<Vec<_>>(), ["delimiter", "decimal"]);
     }
 
     #[test]
