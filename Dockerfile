@@ -8,7 +8,7 @@ ENV SQLX_OFFLINE=true
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 RUN mkdir src benches \
-    && touch src/lib.rs benches/ledger.rs benches/reads.rs \
+    && touch src/lib.rs benches/ledger.rs benches/reads.rs benches/flood.rs \
     && echo 'fn main() {}' > src/main.rs \
     && cargo build --profile dist --locked --bin igny8 \
     && cargo clean --profile dist --locked --package igny8 \

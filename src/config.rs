@@ -34,7 +34,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("DATABASE_REPLICA_URL", ""),
     variable("DATABASE_POOL_SIZE", "16"),
     variable("DATABASE_POOLER", "session"),
-    variable("COMBINER_SHARDS", "2"),
+    variable("COMBINER_SHARDS", "1"),
     variable("DATA_DIR", ".data"),
     variable("PG_BIN_DIR", ""),
     variable("JWT_SECRET_KEY", ""),

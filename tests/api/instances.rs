@@ -21,8 +21,6 @@ const DEDUCT: &str = "/api/v1/billing/credits/deduct/";
 const SITES: &str = "/api/v1/auth/sites/";
 /// Accounts whose trial ends at the same moment.
 const ACCOUNTS: usize = 30;
-/// Debits at once.
-const IN_FLIGHT: usize = 40;
 /// Schedulers at work at once.
 const SCHEDULERS: usize = 4;
 
@@ -116,10 +114,10 @@ pub(super) async fn a_session_ends_everywhere(app: &TestApp, other: &App) {
 async fn keys_limits_and_refresh_tokens_are_shared_by_all_instances() {
     let app = TestApp::with(|config| config.throttle_disabled = true).await;
 
-    keys_limits_and_tokens_are_shared(&app, &app.beside()).await;
+    keys_limits_and_tokens_are_shared(&app, &app.beside(), 200).await;
 }
 
-pub(super) async fn keys_limits_and_tokens_are_shared(app: &TestApp, other: &App) {
+pub(super) async fn keys_limits_and_tokens_are_shared(app: &TestApp, other: &App, in_flight: usize) {
     let ana = app.register("ana@example.com").await;
     let to = |n: usize, path: &str| if n.is_multiple_of(2) { app.post(path) } else { request_to(other, Method::POST, path) };
 
@@ -127,7 +125,7 @@ pub(super) async fn keys_limits_and_tokens_are_shared(app: &TestApp, other: &App
         let call = to(n, DEDUCT).bearer(&ana.access).header("idempotency-key", &format!("job-{}", n / 10));
         call.json(json!({"operation": "clustering", "quantity": 1})).send()
     });
-    let keyed = keyed.buffer_unordered(IN_FLIGHT).collect::<Vec<_>>().await;
+    let keyed = keyed.buffer_unordered(in_flight).collect::<Vec<_>>().await;
     let created =
         join_all((0..20).map(|n| tokio::spawn(to(n, SITES).bearer(&ana.access).json(json!({"name": format!("Site {n}")})).send()))).await;
     let refreshed =

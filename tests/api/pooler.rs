@@ -41,17 +41,17 @@ async fn a_story_and_its_races_pass_through_a_pooler_that_lends_sessions_for_goo
     let url = pooler.url(options.get_database().unwrap());
     let app = TestApp::connected(database, url, |config| config.throttle_disabled = true).await;
 
-    a_story_and_its_races(&app).await;
+    a_story_and_its_races(&app, 500).await;
 }
 
 /// Twice as many debits as there are credits, one transfer confirmed many times, one address registered many times.
-async fn a_story_and_its_races(app: &TestApp) {
+async fn a_story_and_its_races(app: &TestApp, in_flight: usize) {
     let (ana, staff) = (app.register("ana@example.com").await, app.operator().await);
     let spends = stream::iter(0..500).map(|n| {
         let call = app.post(DEDUCT).bearer(&ana.access).header("idempotency-key", &format!("job-{}", n / 2));
         call.json(json!({"operation": "clustering", "quantity": 1})).send()
     });
-    let spends = spends.buffer_unordered(64).collect::<Vec<_>>().await;
+    let spends = spends.buffer_unordered(in_flight).collect::<Vec<_>>().await;
     let transfer = json!({"account_id": ana.account_id, "external_payment_id": "BT-1", "amount": "89.00", "payer_name": "Ana", "plan_slug": "starter"});
     let confirmed = join_all((0..30).map(|_| tokio::spawn(app.post(CONFIRM).bearer(&staff.access).json(transfer.clone()).send()))).await;
     let form = json!({"email": "bert@example.com", "password": PASSWORD});
@@ -92,7 +92,7 @@ async fn a_pooler_that_drops_settings_or_shares_sessions_is_refused_and_told_wha
 async fn a_story_and_its_races_pass_through_a_pooler_that_lends_sessions_for_a_transaction() {
     let app = TestApp::taking_turns(|config| config.throttle_disabled = true).await;
 
-    a_story_and_its_races(&app).await;
+    a_story_and_its_races(&app, 64).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,7 +143,7 @@ async fn sessions_keys_limits_and_tokens_are_shared_by_instances_that_take_turns
     let shared = TestApp::taking_turns(|config| config.throttle_disabled = true).await;
 
     a_session_ends_everywhere(&sessions, &sessions.elsewhere().await.1).await;
-    keys_limits_and_tokens_are_shared(&shared, &shared.elsewhere().await.1).await;
+    keys_limits_and_tokens_are_shared(&shared, &shared.elsewhere().await.1, READS_AT_ONCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
