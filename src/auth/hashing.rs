@@ -9,10 +9,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 const WAITING_MAX: usize = 256;
 /// How long one waits at the most: less than a request may take, so that nobody's place is kept after he was told to try again.
 const WAITING_LIMIT: Duration = Duration::from_secs(10);
-/// How far hashing steps back: the kernel wakes others before it and gives it a tenth of a core that they keep busy, so that
-/// people can still sign in then. At 19 it would be a hundredth.
+/// How far hashing steps back: the kernel wakes others before it and gives it a thirtieth of a core that they keep busy, so that
+/// people can still sign in then. At 19 it would be a seventieth.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 15;
 
 /// Why a password was not hashed or compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
