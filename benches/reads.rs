@@ -76,6 +76,9 @@ async fn main() {
         );
     }
     println!("P6  resident after all this: {} MB", server.resident_mb());
+    let began = Instant::now();
+    let told = server.verify(&database.postgres, &database.dir);
+    println!("igny8 verify on the long ledger, unsealed but for what the server sealed meanwhile: {} s, {told}", began.elapsed().as_secs());
     drop(server);
     database.end();
 }

@@ -34,15 +34,20 @@ async fn pass(app: &TestApp, who: &Session, time: Duration) -> Session {
 
 /// Puts many entries behind those that there are: one credit each, a second apart, from the instant on.
 async fn make_long(app: &TestApp, account: i64, entries: usize, from: &str) {
-    app.run(format!(
-        "insert into credit_transactions (account_id, seq, kind, plan_amount, extra_amount, plan_after, extra_after, operation, quantity, unit_cost,
-                                          description, actor, created_at)
-         select {account}, b.last_seq + n, 'deduction', -1, 0, b.plan_credits - n, 0, 'content_generation', 100, 1, 'row ' || n, 'user:1',
-                timestamptz '{from}' + n * interval '1 second'
-         from credit_balances b, generate_series(1, {entries}) n where b.account_id = {account};
-         update credit_balances set plan_credits = plan_credits - {entries}, last_seq = last_seq + {entries} where account_id = {account};"
-    ))
-    .await;
+    // In pieces: a statement may take five seconds, however busy the machine is.
+    const PIECE: usize = 10_000;
+    for made in (0..entries).step_by(PIECE) {
+        let more = PIECE.min(entries - made);
+        app.run(format!(
+            "insert into credit_transactions (account_id, seq, kind, plan_amount, extra_amount, plan_after, extra_after, operation, quantity, unit_cost,
+                                              description, actor, created_at)
+             select {account}, b.last_seq + n, 'deduction', -1, 0, b.plan_credits - n, 0, 'content_generation', 100, 1, 'row ' || {made} + n, 'user:1',
+                    timestamptz '{from}' + ({made} + n) * interval '1 second'
+             from credit_balances b, generate_series(1, {more}) n where b.account_id = {account};
+             update credit_balances set plan_credits = plan_credits - {more}, last_seq = last_seq + {more} where account_id = {account};"
+        ))
+        .await;
+    }
 }
 
 /// Gives an account so many plan credits, past the rules.
