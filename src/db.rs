@@ -1,7 +1,9 @@
 //! The one pool, the migrations, and the one page that says what each SQLSTATE means.
 
+mod link;
 mod pool;
 
+pub use link::{Link, gather};
 pub use pool::{Loan, Pool};
 
 use crate::{config::Config, meters, sealing::NotSealed};

@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     credits::batch::combiner::{self, Combiner},
     db::Pool,
-    gate::acquaintances::Acquaintances,
+    gate::{acquaintances::Acquaintances, service::Lookup, standings::Standings},
     meters::Requests,
     period::days,
     replica::Reads,
@@ -41,8 +41,10 @@ pub struct Parts {
     pub authenticator: Authenticator,
     /// Spends, committed together.
     pub combiner: Combiner,
-    /// Sessions that were let in before.
+    /// Who was let in before.
     pub acquaintances: Acquaintances,
+    /// How their accounts stand.
+    pub standings: Standings,
     /// The limiters.
     pub throttle: Throttle,
     /// How long requests took.
@@ -66,6 +68,7 @@ impl AppState {
             shards: config.combiner_shards,
             grace: days(config.grace_days),
         };
+        let standings = Standings::start(shards.connect.clone(), shards.sessions);
         let combiner = Combiner::start(shards);
         let replica_url = config.database_replica_url.as_ref();
         let reads = Reads::new(pool.clone(), replica_url, Arc::clone(&clock)).unwrap_or_else(|error| {
@@ -81,6 +84,7 @@ impl AppState {
             authenticator,
             combiner,
             acquaintances: Acquaintances::default(),
+            standings,
             throttle,
             requests: Requests::default(),
             tasks: TaskTracker::new(),
@@ -101,6 +105,12 @@ impl Parts {
     /// Whether the server was told to stop: it answers what it has and is not ready for more.
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Where the gate looks people up.
+    pub fn lookup(&self) -> Lookup<'_> {
+        let grace = days(self.config.grace_days);
+        Lookup { pool: &self.pool, acquaintances: &self.acquaintances, standings: &self.standings, grace }
     }
 
     /// What services need to sign somebody in.

@@ -1,19 +1,25 @@
-//! Who was let in before by this process, so that a spend need not ask twice.
+//! Who was let in before by this process, so that a spend need not ask twice, and a read need not read him again.
 //!
-//! What stands here opens nothing. It says whose limit a request counts against, which account pays, and on which version of the
-//! account's authority that rests. The statement that spends compares the version, in the row that it changes anyway.
+//! What stands here opens nothing. Of everybody who spends it says whose limit a request counts against, which account pays, and on
+//! which version of the account's authority that rests: the statement that spends compares the version, in the row that it changes
+//! anyway. Of fewer it keeps all that is known of them: one look at that row tells whether it is still so.
 
 use super::model::{Person, SiteCaller, Ticket};
 use crate::{
+    auth::model::Role,
     clock::Timestamp,
     credits::model::Authority,
     ids::{AccountId, SessionId, SiteId, UserId},
     sites::model::HomeUrl,
 };
 use quick_cache::sync::Cache;
+use std::sync::Arc;
 
 /// Sessions that are remembered at the most, some 250 bytes each, and as many keys; those asked for least are forgotten first.
 const KNOWN_MAX: usize = 131_072;
+
+/// Persons that are kept whole at the most, some 1.5 KB each, and as many sites.
+const KEPT_MAX: usize = 16_384;
 
 /// Who was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +61,18 @@ pub struct Acquaintance {
 pub struct Acquaintances {
     sessions: Cache<SessionId, Acquaintance>,
     keys: Cache<[u8; 32], Acquaintance>,
+    persons: Cache<SessionId, Arc<Person>>,
+    sites: Cache<[u8; 32], Arc<(HomeUrl, SiteCaller)>>,
 }
 
 impl Default for Acquaintances {
     fn default() -> Self {
-        Acquaintances { sessions: Cache::new(KNOWN_MAX), keys: Cache::new(KNOWN_MAX) }
+        Acquaintances {
+            sessions: Cache::new(KNOWN_MAX),
+            keys: Cache::new(KNOWN_MAX),
+            persons: Cache::new(KEPT_MAX),
+            sites: Cache::new(KEPT_MAX),
+        }
     }
 }
 
@@ -103,11 +116,42 @@ impl Acquaintances {
         (is_there && now < known.steady_until).then_some(known)
     }
 
+    /// Keeps a person as he was just found. Not who acts in another account than his own, and no developer: what else is asked
+    /// of those, a second factor and the account's life, no version counts.
+    pub fn keep(&self, person: &Person) {
+        if person.user.account.is_some() && !person.is_guest() && person.user.role != Role::Developer {
+            self.persons.insert(person.session, Arc::new(person.clone()));
+        }
+    }
+
+    /// Keeps a site as it was just found by its key, from where its plugin says it runs.
+    pub fn keep_site(&self, site: &SiteCaller, key_sha256: [u8; 32], home: &HomeUrl) {
+        self.sites.insert(key_sha256, Arc::new((home.clone(), site.clone())));
+    }
+
+    /// The person as he was found last: so he is still, if the authority of his account is.
+    pub fn recall(&self, ticket: Ticket, now: Timestamp) -> Option<Person> {
+        let kept = self.persons.get(&ticket.session)?;
+        (kept.user.id == ticket.user && ticket.named.is_none() && now < kept.steady_until).then(|| Person::clone(&kept))
+    }
+
+    /// The site as it was found last by this key and from this address: so it is still, if the authority of its account is.
+    pub fn recall_site(&self, key_sha256: &[u8; 32], told: &HomeUrl, now: Timestamp) -> Option<SiteCaller> {
+        let kept = self.sites.get(key_sha256)?;
+        (kept.0 == *told && now < kept.1.steady_until).then(|| kept.1.clone())
+    }
+
     /// Forgets somebody who is not what he was any more.
     pub fn forget(&self, who: &Who) {
         match who {
-            Who::Person { session, .. } => drop(self.sessions.remove(session)),
-            Who::Site { key_sha256, .. } => drop(self.keys.remove(key_sha256)),
+            Who::Person { session, .. } => {
+                self.sessions.remove(session);
+                self.persons.remove(session);
+            }
+            Who::Site { key_sha256, .. } => {
+                self.keys.remove(key_sha256);
+                self.sites.remove(key_sha256);
+            }
         }
     }
 }

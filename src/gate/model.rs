@@ -4,6 +4,7 @@ use crate::{
     accounts::model::Account,
     auth::model::{Role, TokenPair},
     clock::Timestamp,
+    credits::model::{Authority, Pools},
     ids::{AccountId, SessionId, SiteId, SiteKeyId, UserId},
     plans::model::Plan,
     sites::{clones::model::OtherHome, keys::model::KeyScope},
@@ -89,6 +90,17 @@ pub struct Welcome {
     /// The paid plan that a registration named, to be taken to the payment page (A4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intended_plan: Option<Plan>,
+}
+
+/// What of an account changes without its authority, and that authority: while it is the same, so is all else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its credits.
+    pub pools: Pools,
+    /// What it counted when they were read.
+    pub authority: Authority,
+    /// When the credits change by time alone, whether anybody writes that or not.
+    pub ends_at: Option<Timestamp>,
 }
 
 /// A site that calls by its key: a principal of its own, never its owner.

@@ -1,8 +1,10 @@
 //! Lets people in, looks up who calls by key, and asks the gate.
 
 use super::{
-    model::{Intent, Principal, SiteCaller, Ticket, User, Welcome},
+    acquaintances::Acquaintances,
+    model::{Intent, Person, Principal, SiteCaller, Ticket, User, Welcome},
     rules::{self, KeyWorth, Refusal},
+    standings::Standings,
     store,
 };
 use crate::{
@@ -12,6 +14,7 @@ use crate::{
             service::{self as invitations, AcceptanceError},
         },
         life::{self, AccountError},
+        model::Account,
         registration::Registration,
         service::{RegistrationError, prepare, register_in},
     },
@@ -70,22 +73,64 @@ pub enum NotAdmitted {
     HomeChanged(OtherHome),
 }
 
-/// The site behind a key, with its account as it stands at `now`. One query, and none for what can't be a key. `home` is the
-/// address that the plugin says it runs at, if it says so.
-pub async fn site_of_key(pool: &Pool, (key, home): (&str, &HomeUrl), grace: TimeDelta, now: Timestamp) -> Result<SiteCaller, KeyRefused> {
+/// Where people are looked up.
+#[derive(Clone, Copy)]
+pub struct Lookup<'a> {
+    /// The database.
+    pub pool: &'a Pool,
+    /// Who was found before.
+    pub acquaintances: &'a Acquaintances,
+    /// Whether he is still as he was.
+    pub standings: &'a Standings,
+    /// How long an account may go on after its period's end.
+    pub grace: TimeDelta,
+}
+
+impl Lookup<'_> {
+    /// Brings an account that was read before up to `now`; false where it has to be read again.
+    async fn bring_up(self, account: &mut Account, now: Timestamp) -> bool {
+        let standing = self.standings.of(account.id).await;
+        let Some(standing) = standing.filter(|standing| rules::stands(account.authority, standing, now)) else { return false };
+        (account.pools, account.credits) = (standing.pools, standing.pools.total());
+        true
+    }
+}
+
+/// The person behind a session, as he stands at `now`; nobody when session, user or account is over. One query: where he was found
+/// before, only how his account stands, together with others who ask at the same time. A second one only where that has changed.
+pub async fn person_of(lookup: Lookup<'_>, ticket: Ticket, now: Timestamp) -> Result<Option<Person>, StoreError> {
+    if let Some(mut person) = lookup.acquaintances.recall(ticket, now)
+        && let Some(account) = &mut person.user.account
+        && lookup.bring_up(account, now).await
+    {
+        return Ok(Some(person));
+    }
+    let person = store::find_person(lookup.pool, ticket, lookup.grace, now).await?;
+    person.iter().for_each(|person| lookup.acquaintances.keep(person));
+    Ok(person)
+}
+
+/// The site behind a key, with its account as it stands at `now`. One query, as for persons, and none for what can't be a key.
+/// `home` is the address that the plugin says it runs at, if it says so.
+pub async fn site_of_key(lookup: Lookup<'_>, (key, home): (&str, &HomeUrl), now: Timestamp) -> Result<SiteCaller, KeyRefused> {
     if !rules::may_be_a_key(key) {
         return Err(KeyRefused::Unknown);
     }
-    site_of_key_hash(pool, (&secrets::sha256(key), home), grace, now).await
+    site_of_key_hash(lookup, (&secrets::sha256(key), home), now).await
 }
 
 /// The same for a key of which only the hash is at hand.
 pub async fn site_of_key_hash(
-    pool: &Pool,
+    lookup: Lookup<'_>,
     (key_sha256, home): (&[u8; 32], &HomeUrl),
-    grace: TimeDelta,
     now: Timestamp,
 ) -> Result<SiteCaller, KeyRefused> {
+    if let Some(mut site) = lookup.acquaintances.recall_site(key_sha256, home, now)
+        && lookup.bring_up(&mut site.account, now).await
+    {
+        return Ok(site);
+    }
+    let Lookup { pool, acquaintances, grace, .. } = lookup;
     let place = home.place();
     let hash = (key_sha256, place.as_deref());
     let mut found = store::find_site_of_key_hash(pool, hash, grace, now).await?.ok_or(KeyRefused::Unknown)?;
@@ -106,6 +151,7 @@ pub async fn site_of_key_hash(
                 let (account, site) = (found.caller.account.id, found.caller.site);
                 sites::clones::store::insert_clone(pool, account, site, (place, &other.home_url), now).await?;
             }
+            acquaintances.keep_site(&found.caller, *key_sha256, home);
             Ok(found.caller)
         }
     }

@@ -1,7 +1,7 @@
 //! The one joined query that authorises a request. Only the gate may join across rooms.
 
 use super::{
-    model::{KeyRecord, Person, SiteCaller, Ticket, User},
+    model::{KeyRecord, Person, SiteCaller, Standing, Ticket, User},
     rules,
 };
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
 use chrono::TimeDelta;
 use rust_decimal::Decimal;
 use sqlx::PgExecutor;
+use std::collections::HashMap;
 
 /// What the joined query gives of an account; every column may be missing where the account is.
 struct AccountColumns {
@@ -168,6 +169,30 @@ macro_rules! account_columns {
             subscription_cancels: $row.subscription_cancels,
         }
     };
+}
+
+/// How these accounts stand, those that have a balance. By primary key: all that is asked about who was found before.
+pub async fn list_standings(executor: impl PgExecutor<'_>, accounts: &[i64]) -> Result<HashMap<AccountId, Standing>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        select account_id as "account: AccountId", plan_credits as "plan: Credits", extra_credits as "extra: Credits", held as "held: Credits", last_seq,
+               next_expiry_at, next_hold_expiry_at, authority, (select version from spending_rules) as "rules_version!"
+        from credit_balances where account_id = any($1)
+        "#,
+        accounts,
+    )
+    .fetch_all(executor)
+    .await?;
+    let standings = rows.into_iter().map(|row| {
+        let standing = Standing {
+            pools: Pools { plan: row.plan, extra: row.extra, held: row.held, last_seq: row.last_seq },
+            authority: Authority { account: row.authority, rules: row.rules_version },
+            // Whichever comes first; nothing where neither ever comes.
+            ends_at: row.next_expiry_at.into_iter().chain(row.next_hold_expiry_at).min(),
+        };
+        (row.account, standing)
+    });
+    Ok(standings.collect())
 }
 
 /// The person behind a session, as he stands at `now`; nobody when session, user or account is over. A developer who

@@ -30,7 +30,6 @@ pub const NAMED_ACCOUNT: &str = "x-account-id";
 /// Who is asking: the bearer of a token or of a site key. No cookie is ever read as identity (requirements C).
 pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Principal> {
     let now = request_time(&request.extensions);
-    let grace = crate::period::days(state.config.grace_days);
     match credential(&request.headers)? {
         Credential::Token(token) => {
             let claims = state.authenticator.read_access(token, now)?;
@@ -47,7 +46,7 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
         Credential::SiteKey(_) if request.headers.contains_key(NAMED_ACCOUNT) => Err(not_staff()),
         Credential::SiteKey(key) => {
             let home = home_url(&request.headers, &request.uri);
-            let site = gate::service::site_of_key(&state.pool, (key, home.as_ref().unwrap_or(&HomeUrl(None))), grace, now).await?;
+            let site = gate::service::site_of_key(state.lookup(), (key, home.as_ref().unwrap_or(&HomeUrl(None))), now).await?;
             // Nobody is told what is wrong with a request that he may not send.
             home.map(|_| Principal::Site(Box::new(site)))
         }
@@ -64,7 +63,7 @@ pub(super) async fn identify(state: &AppState, request: &Parts) -> Outcome<Princ
 /// The person behind a session that lives at `now`. `home` is the account that the token names: one that was issued for
 /// another is stale.
 pub(super) async fn prove(state: &AppState, ticket: Ticket, home: Option<AccountId>, now: Timestamp) -> Outcome<Person> {
-    let person = gate::store::find_person(&state.pool, ticket, crate::period::days(state.config.grace_days), now).await?;
+    let person = gate::service::person_of(state.lookup(), ticket, now).await?;
     let mut person = person.filter(|person| person.home == home).ok_or(TokenRefused::Revoked)?;
     person.must_enroll &= state.config.mfa_required_for_developers;
     Ok(person)

@@ -19,7 +19,6 @@ use crate::{
         model::{Intent, Principal, Ticket},
     },
     ids::AccountId,
-    period::days,
     state::AppState,
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
@@ -110,8 +109,7 @@ impl Payer {
                 Principal::Person(Box::new(prove(state, ticket, Some(known.account), now).await?))
             }
             Who::Site { key_sha256, home, .. } => {
-                let grace = days(state.config.grace_days);
-                Principal::Site(Box::new(gate::service::site_of_key_hash(&state.pool, (key_sha256, home), grace, now).await?))
+                Principal::Site(Box::new(gate::service::site_of_key_hash(state.lookup(), (key_sha256, home), now).await?))
             }
         };
         let caller = Caller(Arc::new(principal));

@@ -13,6 +13,7 @@ mod holds;
 mod hostile;
 mod instances;
 mod invitations;
+mod known;
 mod life;
 mod limits;
 mod lots;

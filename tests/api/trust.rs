@@ -81,6 +81,8 @@ const RENEWING: &[&str] = &[
     "update accounts set plan_id = (select plan_id from plans where slug = 'free')",
     "update accounts set is_system = true",
     "update accounts set throttle_factor = 7",
+    "update accounts set name = 'Another'",
+    "update users set username = 'another'",
     "update accounts set throttle_factor = 7, throttle_factor_until = created_at + interval '1 day'",
     "update users set role = 'admin'",
     "update users set is_active = false",
@@ -113,8 +115,8 @@ const RENEWING_RULES: &[&str] = &[
 
 /// What happens all the time and takes nothing from anybody.
 const QUIET: &[&str] = &[
-    "update accounts set name = 'Another', updated_at = updated_at + interval '1 second'",
-    "update users set username = 'another'",
+    "update accounts set billing_email = 'bills@example.com', updated_at = updated_at + interval '1 second'",
+    "update users set last_login_at = created_at, password_hash = '!!'",
     "update sessions set expires_at = expires_at + interval '1 day', generation = generation + 1",
     "update site_keys set last_used_at = created_at",
     "update accounts set status = status",

@@ -2,7 +2,6 @@
 
 use super::{
     decided::{Decided, transaction},
-    link::Link,
     rules::{Book, Decision, Ground, Wanted, Work, decide},
     seen::Seen,
     store::{self, Columns},
@@ -11,10 +10,10 @@ use crate::{
     config::Sessions,
     credits::{
         model::{Authority, Pools, Transaction},
-        pricing::model::Prices,
+        pricing::{model::Prices, store::list_prices},
         service::{CreditError, Spent},
     },
-    db::StoreError,
+    db::{Link, StoreError, gather},
     ids::AccountId,
     meters::{self, SpendCounts},
 };
@@ -102,7 +101,7 @@ impl Shard {
 
     async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut jobs = Vec::with_capacity(BATCH_MAX);
-        while gather(&mut queue, &mut jobs).await {
+        while gather(&mut queue, &mut jobs, BATCH_MAX).await {
             meters::batch_began(jobs.len(), jobs.first().map(|oldest| oldest.since.elapsed()).unwrap_or_default());
             let batch = jobs.iter().map(|job| &job.wanted).collect::<Vec<_>>();
             let outcomes = self.carry_out(&batch).await;
@@ -166,7 +165,7 @@ impl Shard {
             return Ok(());
         }
         self.doubtful = doubtful(batch.iter().copied().enumerate(), &decisions);
-        let written = self.connection().await?.append(&columns, now).await?;
+        let written = self.connection().await?.alone(async |link| store::append_where_unchanged(link, &columns, now).await).await?;
         self.doubtful.clear();
         self.remember(written.iter().filter_map(|account| book.pools.get(account).map(|pools| (*account, *pools))));
         let decided = Decided { places: (0..batch.len()).collect(), wanted: batch.to_vec(), decisions, answers: Vec::new() };
@@ -221,7 +220,7 @@ impl Shard {
 
     async fn prices(&mut self) -> Result<&Prices, StoreError> {
         if self.prices.is_none() {
-            self.prices = Some(self.connection().await?.list_prices().await?);
+            self.prices = Some(self.connection().await?.alone(async |link| list_prices(link).await).await?);
         }
         Ok(self.prices.get_or_insert_default())
     }
@@ -240,20 +239,6 @@ impl Shard {
         self.connection = None;
         self.prices = None;
     }
-}
-
-/// Takes what waits; false when nobody will ever ask again. Who is ready to ask gets in too, and nobody else is waited for.
-async fn gather(queue: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) -> bool {
-    if queue.recv_many(jobs, BATCH_MAX).await == 0 {
-        return false;
-    }
-    tokio::task::yield_now().await;
-    while jobs.len() < BATCH_MAX
-        && let Ok(job) = queue.try_recv()
-    {
-        jobs.push(job);
-    }
-    true
 }
 
 #[allow(clippy::disallowed_methods, reason = "measures how long a spend waits, for the metrics only")]

@@ -148,6 +148,11 @@ impl TestApp {
         TestApp { clock, state, app, pooler: None, database }
     }
 
+    /// The instance that all requests of the test go to, unless it says otherwise.
+    pub(crate) fn here(&self) -> &App {
+        &self.app
+    }
+
     /// A second instance on the same database: what it keeps in memory is its own.
     pub(crate) fn beside(&self) -> App {
         self.second().1
