@@ -13,6 +13,10 @@ const WAITING_LIMIT: Duration = Duration::from_secs(10);
 /// people can still sign in then. At 19 it would be a seventieth.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 15;
+/// With so many waiting it steps aside: it has what nobody else wants, and others are not kept waiting even for the rest of a time
+/// slice. On cores that others keep busy it gets next to nothing then; but there the last of so many would not be through in time
+/// either way.
+const CROWD: usize = 32;
 
 /// Why a password was not hashed or compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -71,12 +75,13 @@ impl Hashing {
         let turn = tokio::time::timeout(self.waiting_limit, Arc::clone(&self.cores).acquire_owned()).await;
         drop(queueing);
         let core = turn.map_err(|_| busy())?.map_err(|_| HashingError::Failed)?;
+        let is_crowded = self.load().waiting >= CROWD;
         let _hashing = Step::part("argon2.hash");
         let (answer, answered) = oneshot::channel();
         // The permits move into the closure: a caller that is gone frees no core that is still at work.
         let permits = (place, core);
         let job = move || {
-            step_back();
+            step_back(is_crowded);
             let result = work();
             drop(permits);
             // Nobody may wait for it any more.
@@ -94,11 +99,19 @@ fn busy() -> HashingError {
 }
 
 /// Lets all other threads of the machine go first. Where that is refused, hashing goes on as everybody else.
-fn step_back() {
+#[cfg(target_os = "linux")]
+fn step_back(is_crowded: bool) {
+    use thread_priority::{NormalThreadSchedulePolicy::Idle, ThreadPriority::Min, ThreadSchedulePolicy::Normal};
     // On Linux this is the thread, elsewhere the whole process.
-    #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, NICENESS);
+    if is_crowded {
+        let _ = thread_priority::set_thread_priority_and_policy(thread_priority::thread_native_id(), Min, Normal(Idle));
+    }
 }
+
+/// Threads have no priority of their own that anybody may lower there.
+#[cfg(not(target_os = "linux"))]
+fn step_back(_is_crowded: bool) {}
 
 #[cfg(test)]
 mod tests {
@@ -180,5 +193,20 @@ mod tests {
 
         assert_eq!(there, NICENESS);
         assert_eq!(niceness(), before);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn before_a_crowd_it_steps_aside() {
+        use thread_priority::{NormalThreadSchedulePolicy as Kind, ThreadSchedulePolicy::Normal, thread_schedule_policy};
+        let hashing = Hashing::new();
+        let mut policies = Vec::new();
+        for crowd in [CROWD - 1, CROWD] {
+            let places = (0..crowd).map(|_| hashing.join().unwrap()).collect::<Vec<_>>();
+            policies.push(hashing.run(hashing.join().unwrap(), thread_schedule_policy).await.unwrap().unwrap());
+            drop(places);
+        }
+
+        assert_eq!(policies, [Normal(Kind::Other), Normal(Kind::Idle)]);
     }
 }
