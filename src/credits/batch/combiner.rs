@@ -1,4 +1,4 @@
-//! One task per shard of accounts owns one connection, drains what is waiting, and commits it at once.
+//! One thread per shard of accounts owns one connection, drains what is waiting, and commits it at once.
 
 use super::{
     decided::{Decided, transaction},
@@ -19,8 +19,11 @@ use crate::{
 };
 use chrono::TimeDelta;
 use sqlx::postgres::PgConnectOptions;
-use std::{collections::HashMap, sync::Arc, time::Instant};
-use tokio::sync::{mpsc, oneshot};
+use std::{collections::HashMap, sync::Arc, thread, time::Instant};
+use tokio::{
+    runtime,
+    sync::{mpsc, oneshot},
+};
 
 /// Spends in one commit at the most; more gain nothing.
 const BATCH_MAX: usize = 256;
@@ -63,7 +66,7 @@ impl Combiner {
         let settings = Arc::new(settings);
         let shard = |_| {
             let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-            tokio::spawn(Shard::new(Arc::clone(&settings)).run(receiver));
+            run_apart(Shard::new(Arc::clone(&settings)).run(receiver));
             sender
         };
         Combiner { shards: (0..settings.shards.max(1)).map(shard).collect() }
@@ -76,6 +79,23 @@ impl Combiner {
         let (answer, answered) = oneshot::channel();
         shard.try_send(Job { wanted, answer, since: instant() }).map_err(|_| CreditError::Busy)?;
         answered.await.map_err(|_| CreditError::Busy)?
+    }
+}
+
+/// Runs a shard on a thread of its own. Among the requests' tasks it would wait for the turn of all that came meanwhile before it saw
+/// what the database has answered, and the database would wait with it. Where no thread is to be had it goes among them.
+fn run_apart(shard: impl Future<Output = ()> + Send + 'static) {
+    let (give, given) = std::sync::mpsc::sync_channel(1);
+    let apart = runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+        thread::Builder::new().name("combiner".to_owned()).spawn(move || given.recv().map(|shard| runtime.block_on(shard)))
+    });
+    match apart {
+        // It takes what it is given, and nobody else could.
+        Ok(_) => drop(give.send(shard)),
+        Err(error) => {
+            tracing::warn!(%error, "spends get no thread of their own");
+            tokio::spawn(shard);
+        }
     }
 }
 
