@@ -299,3 +299,28 @@ async fn each_of_many_on_trust_at_once_has_his_own_answer() {
     assert_eq!(app.count(ENTRIES).await, 52);
     app.verify().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_beside_a_debit_that_leaves_too_little_for_it_is_still_answered_as_the_first() {
+    let app = TestApp::with(|config| config.throttle_disabled = true).await;
+    let ana = known(&app).await;
+    let send = |key: Option<&str>, quantity: i64| {
+        let call = app.post(DEDUCT).bearer(&ana.access).json(json!({ "operation": "image_generation", "quantity": quantity }));
+        let call = if let Some(key) = key { call.header("idempotency-key", key) } else { call };
+        tokio::spawn(call.send())
+    };
+    // Of 1,990 credits so much that less is left.
+    let first = send(Some("much"), 250).await.expect("an answer").expect(201);
+
+    // What waits while a batch is under way is decided together by the next one.
+    for _ in 0..20 {
+        let calls = (0..12).map(|place| send(Some("much").filter(|_| place % 3 == 2), if place % 3 == 2 { 250 } else { 1 }));
+        for (place, call) in calls.collect::<Vec<_>>().into_iter().enumerate() {
+            let reply = call.await.expect("an answer");
+            if place % 3 == 2 {
+                assert_eq!((reply.status.as_u16(), &reply.body["data"]), (201, first.data()), "{}", reply.text);
+            }
+        }
+    }
+    app.verify().await;
+}
