@@ -1,6 +1,6 @@
 //! Whom this process has found before it does not read again: how his account stands tells whether he is still as he was.
 
-use crate::support::{Session, TestApp, request_to};
+use crate::support::{Reply, Session, TestApp, request_to};
 use axum::http::Method;
 use chrono::{DateTime, Utc};
 use igny8::router::App;
@@ -89,28 +89,22 @@ const UNCOUNTED: &[(&str, &[&str])] = &[
 
 /// What somebody is shown of himself, and what he is told where he is nobody any more.
 async fn shown(app: &App, session: &Session) -> (u16, Value) {
-    let reply = request_to(app, Method::GET, ME).bearer(&session.access).send().await;
-    (reply.status.as_u16(), reply.body.get("data").or(reply.body.get("code")).cloned().unwrap_or_default())
+    told(&request_to(app, Method::GET, ME).bearer(&session.access).send().await)
 }
 
 async fn shown_to_site(app: &App, key: &str) -> (u16, Value) {
-    let reply = request_to(app, Method::GET, VERIFY).key(key).send().await;
-    (reply.status.as_u16(), reply.body.get("data").or(reply.body.get("code")).cloned().unwrap_or_default())
+    told(&request_to(app, Method::GET, VERIFY).key(key).send().await)
 }
 
-/// A site of hers, and its key.
-async fn key_of_a_site(app: &TestApp, ana: &Session) -> String {
-    let site = json!({ "name": "Garden", "url": "https://garden.example.com" });
-    let id = app.post("/api/v1/auth/sites/").bearer(&ana.access).json(site).send().await.expect(201).data()["id"].clone();
-    let key = app.post(&format!("/api/v1/auth/sites/{id}/api-key/")).bearer(&ana.access).json(json!({})).send().await.expect(201);
-    key.data()["key"].as_str().expect("a key").to_owned()
+fn told(reply: &Reply) -> (u16, Value) {
+    (reply.status.as_u16(), reply.body.get("data").or(reply.body.get("code")).cloned().unwrap_or_default())
 }
 
 #[tokio::test]
 async fn who_was_found_before_is_asked_for_without_the_pool() {
     let app = TestApp::start().await;
     let (ana, ben) = (app.register("ana@example.com").await, app.register("ben@example.com").await);
-    let key = key_of_a_site(&app, &ana).await;
+    let key = app.key_of_a_site(&ana, "https://garden.example.com").await;
     let before = (shown(app.here(), &ana).await, shown_to_site(app.here(), &key).await);
 
     app.pool().close().await;
@@ -143,7 +137,7 @@ async fn whatever_changed_of_a_site_since_is_shown_by_its_next_request() {
     for change in CHANGES_OF_SITES {
         let app = TestApp::start().await;
         let ana = app.register("ana@example.com").await;
-        let key = key_of_a_site(&app, &ana).await;
+        let key = app.key_of_a_site(&ana, "https://garden.example.com").await;
         let before = shown_to_site(app.here(), &key).await;
 
         app.execute(change).await;
@@ -158,7 +152,7 @@ async fn whatever_changed_of_a_site_since_is_shown_by_its_next_request() {
 async fn what_changes_by_time_alone_is_shown_to_the_microsecond() {
     let app = TestApp::start().await;
     let ana = app.register("ana@example.com").await;
-    let key = key_of_a_site(&app, &ana).await;
+    let key = app.key_of_a_site(&ana, "https://garden.example.com").await;
     app.execute("update accounts set status = 'active', throttle_factor = 7, throttle_factor_until = created_at + interval '1 day'").await;
     app.execute(
         "update subscriptions set status = 'active', current_period_end = current_period_start + interval '4 days', \

@@ -27,14 +27,6 @@ async fn spend(app: &TestApp, session: &Session) -> crate::support::Reply {
     app.post(DEDUCT).bearer(&session.access).json(json!({ "operation": "clustering", "quantity": 1 })).send().await
 }
 
-/// A site of hers, and the key by which it calls.
-async fn key_of_a_site(app: &TestApp, ana: &Session) -> String {
-    let site = json!({ "name": "Blog", "url": "https://blog.example.com" });
-    let id = app.post("/api/v1/auth/sites/").bearer(&ana.access).json(site).send().await.expect(201).data()["id"].clone();
-    let key = app.post(&format!("/api/v1/auth/sites/{id}/api-key/")).bearer(&ana.access).json(json!({})).send().await.expect(201);
-    key.data()["key"].as_str().expect("a key").to_owned()
-}
-
 /// Somebody whom this process has let in before: his spends are taken on trust from now on.
 async fn known(app: &TestApp) -> Session {
     let session = app.register("ana@example.com").await;
@@ -139,7 +131,7 @@ async fn a_sites_key_is_taken_on_trust_and_stopped_by_whatever_changed_since() {
     for (change, status, code) in CHANGES_OF_SITES {
         let app = TestApp::start().await;
         let ana = app.register("ana@example.com").await;
-        let key = key_of_a_site(&app, &ana).await;
+        let key = app.key_of_a_site(&ana, "https://blog.example.com").await;
         let call = |path| app.post(path).key(&key).header("x-igny8-home-url", "https://blog.example.com");
         let send = |path| call(path).json(json!({ "operation": "clustering", "quantity": 1 })).send();
         send(DEDUCT).await.expect(201);
@@ -159,7 +151,7 @@ async fn a_sites_key_is_taken_on_trust_and_stopped_by_whatever_changed_since() {
 async fn a_known_key_needs_nothing_but_the_statement_for_a_minute_and_only_from_home() {
     let app = TestApp::start().await;
     let ana = app.register("ana@example.com").await;
-    let key = key_of_a_site(&app, &ana).await;
+    let key = app.key_of_a_site(&ana, "https://blog.example.com").await;
     let spend_from = |home: &'static str| {
         let call = app.post(DEDUCT).key(&key).header("x-igny8-home-url", home);
         call.json(json!({ "operation": "clustering", "quantity": 1 })).send()
@@ -179,7 +171,7 @@ async fn a_known_key_needs_nothing_but_the_statement_for_a_minute_and_only_from_
 async fn whoever_changes_what_a_right_to_spend_rests_on_changes_its_version_by_whichever_way() {
     let app = TestApp::start().await;
     let ana = known(&app).await;
-    key_of_a_site(&app, &ana).await;
+    app.key_of_a_site(&ana, "https://blog.example.com").await;
     let authority = || app.count("select authority from credit_balances");
     let rules = || app.count("select version from spending_rules");
 

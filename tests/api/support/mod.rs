@@ -239,6 +239,14 @@ impl TestApp {
         Session::of(&self.post("/api/v1/auth/login/").json(form).send().await.expect(200))
     }
 
+    /// A site of somebody's at this address, and the key by which it calls.
+    pub(crate) async fn key_of_a_site(&self, owner: &Session, url: &str) -> String {
+        let site = json!({ "name": "Garden", "url": url });
+        let id = self.post("/api/v1/auth/sites/").bearer(&owner.access).json(site).send().await.expect(201).data()["id"].clone();
+        let key = self.post(&format!("/api/v1/auth/sites/{id}/api-key/")).bearer(&owner.access).json(json!({})).send().await.expect(201);
+        key.data()["key"].as_str().expect("a key").to_owned()
+    }
+
     /// A developer on the system account, made as `igny8 create-admin` makes one, and signed in.
     pub(crate) async fn operator(&self) -> Session {
         let email = Email::parse("staff@example.com").expect("an address");
