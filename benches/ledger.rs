@@ -3,7 +3,9 @@
 //! `cargo bench --bench ledger` prints ratios against pgbench's best rate (P1, P2), and the latency of one connection against
 //! that of a bare axum route which does the usual transaction per request (P3); absolute figures drift with the machine. Options
 //! by environment: `BENCH_ACCOUNTS` (100000), `BENCH_SECONDS` per measurement (4), `BENCH_ROUNDS` (3), `BENCH_CONNECTIONS`
-//! (1,8,32,64,128), `BENCH_KEYS` (0; 1 sends an idempotency key with every debit), `COMBINER_SHARDS` as the server reads it.
+//! (1,8,32,64,128), `BENCH_KEYS` (0; 1 sends an idempotency key with every debit), `COMBINER_SHARDS` as the server reads it,
+//! `BENCH_MINUTES` (0) of mixed load at the end, after which resident memory is told once more (P6 asks for 60; each minute of it
+//! needs some 150 MB of disk).
 #![allow(
     clippy::unwrap_used,
     clippy::as_conversions,
@@ -89,6 +91,10 @@ async fn main() {
     }
     println!("holds: {:.0} place + capture pairs per second, 64 connections\n", hold_pairs(server.port, &tokens, period).await);
     println!("resident: {} MB", server.resident_mb());
+    for minute in 1..=if is_measurement() { option("BENCH_MINUTES", 0) } else { 0 } {
+        mixed(server.port, &tokens, Duration::from_mins(1)).await;
+        println!("resident after {minute} minutes of mixed load: {} MB", server.resident_mb());
+    }
     println!("igny8 verify: {}", server.verify(postgres, &database.dir));
     drop((server, bare));
     database.end();
@@ -170,6 +176,27 @@ async fn hold_pairs(port: u16, tokens: &Arc<Vec<String>>, period: Duration) -> f
         pairs += worker.await.unwrap();
     }
     f64::from(pairs) / began.elapsed().as_secs_f64()
+}
+
+/// What a day has: of each account in turn who he is, his balance and his ledger's first page, a debit, and a hold with its
+/// capture.
+async fn mixed(port: u16, tokens: &Arc<Vec<String>>, period: Duration) {
+    let tokens = Arc::clone(tokens);
+    keep_busy(port, 64, period, move |mut client, place| {
+        let tokens = Arc::clone(&tokens);
+        async move {
+            let token = &tokens[place % tokens.len()];
+            match place / tokens.len() % 8 {
+                0 => client.debit(token).await,
+                1 => client.hold_and_capture(token).await,
+                2 => client.get("/api/v1/billing/credits/balance/", token).await,
+                3 => client.get("/api/v1/billing/credits/transactions/", token).await,
+                _ => client.get("/api/v1/auth/me/", token).await,
+            }
+            client
+        }
+    })
+    .await;
 }
 
 /// Sends debits over so many kept-alive connections for a while, each connection one after the other.

@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     credits::batch::combiner::{self, Combiner},
     db::Pool,
-    gate::{acquaintances::Acquaintances, service::Lookup, standings::Standings},
+    gate::{acquaintances::Acquaintances, lookups::Lookups, service::Lookup},
     meters::Requests,
     period::days,
     replica::Reads,
@@ -43,8 +43,8 @@ pub struct Parts {
     pub combiner: Combiner,
     /// Who was let in before.
     pub acquaintances: Acquaintances,
-    /// How their accounts stand.
-    pub standings: Standings,
+    /// Who is asked for now.
+    pub lookups: Lookups,
     /// The limiters.
     pub throttle: Throttle,
     /// How long requests took.
@@ -68,7 +68,7 @@ impl AppState {
             shards: config.combiner_shards,
             grace: days(config.grace_days),
         };
-        let standings = Standings::start(shards.connect.clone(), shards.sessions);
+        let lookups = Lookups::start(&shards.connect, shards.sessions, shards.grace);
         let combiner = Combiner::start(shards);
         let replica_url = config.database_replica_url.as_ref();
         let reads = Reads::new(pool.clone(), replica_url, Arc::clone(&clock)).unwrap_or_else(|error| {
@@ -84,7 +84,7 @@ impl AppState {
             authenticator,
             combiner,
             acquaintances: Acquaintances::default(),
-            standings,
+            lookups,
             throttle,
             requests: Requests::default(),
             tasks: TaskTracker::new(),
@@ -110,7 +110,7 @@ impl Parts {
     /// Where the gate looks people up.
     pub fn lookup(&self) -> Lookup<'_> {
         let grace = days(self.config.grace_days);
-        Lookup { pool: &self.pool, acquaintances: &self.acquaintances, standings: &self.standings, grace }
+        Lookup { pool: &self.pool, acquaintances: &self.acquaintances, lookups: &self.lookups, grace }
     }
 
     /// What services need to sign somebody in.

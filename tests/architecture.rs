@@ -88,7 +88,8 @@ fn floor_of(path: &str) -> Floor {
         (_, "model") => Floor::Model,
         // Decisions with a noun of their own.
         (_, "rules") | ("auth", "passwords" | "tokens") | ("accounts", "registration") => Floor::Rules,
-        (_, "store") => Floor::Store,
+        // What the gate's two queries have in common.
+        (_, "store") | ("gate", "columns") => Floor::Store,
         // The document is written for the routes and knows what HTTP is.
         (_, "routes") | ("system", "document") => Floor::Routes,
         // A service may be written on several pages, each with a noun of its own.

@@ -122,7 +122,7 @@ fn what_costs_stands_below_its_request_and_mails_and_jobs_by_themselves() {
 
         let of = async |id| parts(&collector.told(), &collector.request(id).await).into_iter().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(of("log-in").await, ["argon2.hash", "argon2.queue", "gate.person"]);
-        assert_eq!(of("spend").await, ["credits.batch", "gate.standing"]);
+        assert_eq!(of("spend").await, ["credits.batch", "gate.person"]);
         assert_eq!(of("known").await, ["credits.batch"], "the ledger's own statement asks who he is");
         assert_eq!(of("plugin").await, ["credits.batch", "gate.site_key"]);
         let by_itself = |name: &str| told.iter().find(|told| told.name == name && told.parent.is_empty()).unwrap();

@@ -56,3 +56,10 @@ pub struct Account {
     /// What it has paid for.
     pub subscription: Option<Subscription>,
 }
+
+impl Account {
+    /// The same account with these credits.
+    pub fn refill(&mut self, pools: Pools) {
+        (self.pools, self.credits) = (pools, pools.total());
+    }
+}

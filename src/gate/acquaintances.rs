@@ -2,7 +2,7 @@
 //!
 //! What stands here opens nothing. Of everybody who spends it says whose limit a request counts against, which account pays, and on
 //! which version of the account's authority that rests: the statement that spends compares the version, in the row that it changes
-//! anyway. Of fewer it keeps all that is known of them: one look at that row tells whether it is still so.
+//! anyway. Of fewer it keeps all that is known of them: the gate's query reads nobody again for whom the version is the same.
 
 use super::model::{Person, SiteCaller, Ticket};
 use crate::{
@@ -62,7 +62,7 @@ pub struct Acquaintances {
     sessions: Cache<SessionId, Acquaintance>,
     keys: Cache<[u8; 32], Acquaintance>,
     persons: Cache<SessionId, Arc<Person>>,
-    sites: Cache<[u8; 32], Arc<(HomeUrl, SiteCaller)>>,
+    sites: Cache<[u8; 32], (HomeUrl, Arc<SiteCaller>)>,
 }
 
 impl Default for Acquaintances {
@@ -126,19 +126,19 @@ impl Acquaintances {
 
     /// Keeps a site as it was just found by its key, from where its plugin says it runs.
     pub fn keep_site(&self, site: &SiteCaller, key_sha256: [u8; 32], home: &HomeUrl) {
-        self.sites.insert(key_sha256, Arc::new((home.clone(), site.clone())));
+        self.sites.insert(key_sha256, (home.clone(), Arc::new(site.clone())));
     }
 
     /// The person as he was found last: so he is still, if the authority of his account is.
-    pub fn recall(&self, ticket: Ticket, now: Timestamp) -> Option<Person> {
+    pub fn recall(&self, ticket: Ticket, now: Timestamp) -> Option<Arc<Person>> {
         let kept = self.persons.get(&ticket.session)?;
-        (kept.user.id == ticket.user && ticket.named.is_none() && now < kept.steady_until).then(|| Person::clone(&kept))
+        (kept.user.id == ticket.user && ticket.named.is_none() && now < kept.steady_until).then_some(kept)
     }
 
     /// The site as it was found last by this key and from this address: so it is still, if the authority of its account is.
-    pub fn recall_site(&self, key_sha256: &[u8; 32], told: &HomeUrl, now: Timestamp) -> Option<SiteCaller> {
-        let kept = self.sites.get(key_sha256)?;
-        (kept.0 == *told && now < kept.1.steady_until).then(|| kept.1.clone())
+    pub fn recall_site(&self, key_sha256: &[u8; 32], told: &HomeUrl, now: Timestamp) -> Option<Arc<SiteCaller>> {
+        let (home, kept) = self.sites.get(key_sha256)?;
+        (home == *told && now < kept.steady_until).then_some(kept)
     }
 
     /// Forgets somebody who is not what he was any more.

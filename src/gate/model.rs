@@ -4,12 +4,13 @@ use crate::{
     accounts::model::Account,
     auth::model::{Role, TokenPair},
     clock::Timestamp,
-    credits::model::{Authority, Pools},
+    credits::model::Pools,
     ids::{AccountId, SessionId, SiteId, SiteKeyId, UserId},
     plans::model::Plan,
     sites::{clones::model::OtherHome, keys::model::KeyScope},
 };
 use serde::Serialize;
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// A user, as clients see him.
@@ -92,15 +93,47 @@ pub struct Welcome {
     pub intended_plan: Option<Plan>,
 }
 
-/// What of an account changes without its authority, and that authority: while it is the same, so is all else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Its credits.
-    pub pools: Pools,
-    /// What it counted when they were read.
-    pub authority: Authority,
-    /// When the credits change by time alone, whether anybody writes that or not.
-    pub ends_at: Option<Timestamp>,
+/// A question for the person behind a ticket.
+#[derive(Clone, Debug)]
+pub struct PersonAsked {
+    /// What his request says of him.
+    pub ticket: Ticket,
+    /// He, as he was found before: read again only where the authority of his account is another.
+    pub known: Option<Arc<Person>>,
+    /// When he asks.
+    pub now: Timestamp,
+}
+
+/// A question for the site behind a key.
+#[derive(Clone, Debug)]
+pub struct SiteAsked {
+    /// SHA-256 of the key.
+    pub key_sha256: [u8; 32],
+    /// Where its plugin says it runs.
+    pub place: Option<String>,
+    /// The site, as it was found before, from that place.
+    pub known: Option<Arc<SiteCaller>>,
+    /// When it asks.
+    pub now: Timestamp,
+}
+
+/// What became of a question.
+#[derive(Clone, Debug)]
+pub enum Found<K, R> {
+    /// As known; only the credits may be others than they were.
+    AsKnown(Arc<K>, Pools),
+    /// Read, if there.
+    Anew(Option<R>),
+}
+
+impl<K, R> Found<K, R> {
+    /// What was read.
+    pub fn anew(self) -> Option<R> {
+        match self {
+            Found::AsKnown(..) => None,
+            Found::Anew(read) => read,
+        }
+    }
 }
 
 /// A site that calls by its key: a principal of its own, never its owner.

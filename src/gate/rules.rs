@@ -1,10 +1,9 @@
 //! Rule E: the one function that decides whether an account may use the API. And what a site's key is worth.
 
-use super::model::{KeyRecord, SiteCaller, Standing};
+use super::model::{KeyRecord, SiteCaller};
 use crate::{
     accounts::model::{Account, AccountStatus},
     clock::Timestamp,
-    credits::model::Authority,
     secrets,
     sites::keys::model::KeyScope,
 };
@@ -64,11 +63,6 @@ pub fn steady_until(
     ends.into_iter().chain(period).flatten().filter(|end| now < *end).min().unwrap_or(Timestamp::MAX_UTC)
 }
 
-/// Whether an account that was read at this authority is still so at `now`, but for the credits that its standing tells.
-pub fn stands(authority: Authority, standing: &Standing, now: Timestamp) -> bool {
-    standing.authority == authority && standing.ends_at.is_none_or(|end| now < end)
-}
-
 /// Whether a text can be a key at all, so that a mistyped or made-up one costs no query: ours prove their own spelling,
 /// the old system's have other forms.
 pub fn may_be_a_key(text: &str) -> bool {
@@ -118,7 +112,7 @@ pub fn use_is_to_be_noted(last_used_at: Option<Timestamp>, now: Timestamp) -> bo
 mod tests {
     use super::*;
     use crate::{
-        credits::model::Pools,
+        credits::model::{Authority, Pools},
         ids::{AccountId, PlanId, SiteId, SiteKeyId},
         money::{Credits, Money},
         period::BillingCycle,
@@ -229,20 +223,6 @@ mod tests {
         assert_eq!(until([None, None], Some(now + micro)), now + micro);
         assert_eq!(until([None, None], Some(now)), now + grace, "then its grace is what ends next");
         assert_eq!(until([None, None], Some(now - grace)), Timestamp::MAX_UTC);
-    }
-
-    #[test]
-    fn an_account_stands_while_its_authority_does_and_none_of_its_credits_ends() {
-        let (now, micro) = (Timestamp::UNIX_EPOCH, TimeDelta::microseconds(1));
-        let authority = Authority { account: 3, rules: 5 };
-        let stands = |account, rules, ends_at| {
-            let standing = Standing { pools: Pools::EMPTY, authority: Authority { account, rules }, ends_at };
-            super::stands(authority, &standing, now)
-        };
-
-        assert!(stands(3, 5, None) && stands(3, 5, Some(now + micro)));
-        assert!(!stands(3, 5, Some(now)) && !stands(4, 5, None) && !stands(3, 6, None));
-        assert!(!stands(2, 5, None), "also where it was restored from a backup");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use super::{
     acquaintances::Acquaintances,
-    model::{Intent, Person, Principal, SiteCaller, Ticket, User, Welcome},
+    lookups::{Lookups, Question, Queue},
+    model::{Found, Intent, Person, PersonAsked, Principal, SiteAsked, SiteCaller, Ticket, User, Welcome},
     rules::{self, KeyWorth, Refusal},
-    standings::Standings,
     store,
 };
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
             service::{self as invitations, AcceptanceError},
         },
         life::{self, AccountError},
-        model::Account,
         registration::Registration,
         service::{RegistrationError, prepare, register_in},
     },
@@ -35,9 +34,11 @@ use crate::{
     period::days,
     secrets,
     sites::{self, clones::model::OtherHome, model::HomeUrl},
+    traces::Step,
 };
 use chrono::TimeDelta;
 use serde_json::json;
+use std::sync::Arc;
 
 /// Why a site key opens nothing (contract, section 2).
 #[derive(Debug, thiserror::Error)]
@@ -80,34 +81,39 @@ pub struct Lookup<'a> {
     pub pool: &'a Pool,
     /// Who was found before.
     pub acquaintances: &'a Acquaintances,
-    /// Whether he is still as he was.
-    pub standings: &'a Standings,
+    /// Where others ask at the same time.
+    pub lookups: &'a Lookups,
     /// How long an account may go on after its period's end.
     pub grace: TimeDelta,
 }
 
 impl Lookup<'_> {
-    /// Brings an account that was read before up to `now`; false where it has to be read again.
-    async fn bring_up(self, account: &mut Account, now: Timestamp) -> bool {
-        let standing = self.standings.of(account.id).await;
-        let Some(standing) = standing.filter(|standing| rules::stands(account.authority, standing, now)) else { return false };
-        (account.pools, account.credits) = (standing.pools, standing.pools.total());
-        true
+    /// Asks together with others; alone where that can't be done. No answer is that nobody is there.
+    async fn ask<Q: Question>(self, queue: &Queue<Q>, question: Q) -> Result<Option<Q::Answer>, StoreError> {
+        match queue.ask(question).await {
+            Ok(told) => Ok(Some(told)),
+            Err(question) => {
+                let mut connection = self.pool.acquire().await?;
+                Ok(Q::ask_all(&mut connection, &[question], self.grace).await?.pop())
+            }
+        }
     }
 }
 
-/// The person behind a session, as he stands at `now`; nobody when session, user or account is over. One query: where he was found
-/// before, only how his account stands, together with others who ask at the same time. A second one only where that has changed.
+/// The person behind a session, as he stands at `now`; nobody when session, user or account is over. One query, together with others
+/// who ask at the same time: where he was found before and nothing of his account has changed, it reads only its credits.
 pub async fn person_of(lookup: Lookup<'_>, ticket: Ticket, now: Timestamp) -> Result<Option<Person>, StoreError> {
-    if let Some(mut person) = lookup.acquaintances.recall(ticket, now)
-        && let Some(account) = &mut person.user.account
-        && lookup.bring_up(account, now).await
-    {
-        return Ok(Some(person));
+    let _asking = Step::part("gate.person");
+    let known = lookup.acquaintances.recall(ticket, now);
+    match lookup.ask(&lookup.lookups.persons, PersonAsked { ticket, known, now }).await? {
+        Some(Found::AsKnown(known, pools)) => {
+            let mut person = Arc::unwrap_or_clone(known);
+            person.user.account.iter_mut().for_each(|account| account.refill(pools));
+            Ok(Some(person))
+        }
+        Some(Found::Anew(person)) => Ok(person.inspect(|person| lookup.acquaintances.keep(person))),
+        None => Ok(None),
     }
-    let person = store::find_person(lookup.pool, ticket, lookup.grace, now).await?;
-    person.iter().for_each(|person| lookup.acquaintances.keep(person));
-    Ok(person)
 }
 
 /// The site behind a key, with its account as it stands at `now`. One query, as for persons, and none for what can't be a key.
@@ -125,15 +131,20 @@ pub async fn site_of_key_hash(
     (key_sha256, home): (&[u8; 32], &HomeUrl),
     now: Timestamp,
 ) -> Result<SiteCaller, KeyRefused> {
-    if let Some(mut site) = lookup.acquaintances.recall_site(key_sha256, home, now)
-        && lookup.bring_up(&mut site.account, now).await
-    {
-        return Ok(site);
-    }
-    let Lookup { pool, acquaintances, grace, .. } = lookup;
+    let _asking = Step::part("gate.site_key");
+    let Lookup { pool, acquaintances, .. } = lookup;
+    let known = acquaintances.recall_site(key_sha256, home, now);
     let place = home.place();
-    let hash = (key_sha256, place.as_deref());
-    let mut found = store::find_site_of_key_hash(pool, hash, grace, now).await?.ok_or(KeyRefused::Unknown)?;
+    let asked = SiteAsked { key_sha256: *key_sha256, place: place.clone(), known, now };
+    let mut found = match lookup.ask(&lookup.lookups.sites, asked).await? {
+        Some(Found::AsKnown(known, pools)) => {
+            let mut site = Arc::unwrap_or_clone(known);
+            site.account.refill(pools);
+            return Ok(site);
+        }
+        Some(Found::Anew(Some(found))) => found,
+        Some(Found::Anew(None)) | None => return Err(KeyRefused::Unknown),
+    };
     match rules::worth(&found, now) {
         KeyWorth::Unknown => Err(KeyRefused::Unknown),
         KeyWorth::Revoked => Err(KeyRefused::Revoked),
@@ -291,9 +302,11 @@ async fn enter(desk: Desk<'_>, proof: &Proof, login: &Login, now: Timestamp) -> 
 }
 
 async fn find_user(tx: &mut Tx, desk: Desk<'_>, opened: &Opened, now: Timestamp) -> Result<Option<User>, StoreError> {
+    let _asking = Step::part("gate.person");
     let ticket = Ticket { session: opened.session, user: opened.user, named: None };
-    let person = store::find_person(&mut **tx, ticket, days(desk.config.grace_days), now).await?;
-    Ok(person.map(|person| person.user))
+    let asked = PersonAsked { ticket, known: None, now };
+    let found = store::list_persons(tx, &[asked], days(desk.config.grace_days)).await?.pop();
+    Ok(found.and_then(Found::anew).map(|person| person.user))
 }
 
 /// Whether the caller may act now: rule E for everybody. A site must be switched on besides, and at home if it does more than

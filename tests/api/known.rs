@@ -1,6 +1,6 @@
 //! Whom this process has found before it does not read again: how his account stands tells whether he is still as he was.
 
-use crate::support::{Reply, Session, TestApp, request_to};
+use crate::support::{Relay, Reply, Session, TestApp, TestDatabase, request_to, socket_dir};
 use axum::http::Method;
 use chrono::{DateTime, Utc};
 use igny8::router::App;
@@ -101,18 +101,88 @@ fn told(reply: &Reply) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn who_was_found_before_is_asked_for_without_the_pool() {
+async fn who_sends_a_request_is_asked_for_without_the_pool() {
     let app = TestApp::start().await;
-    let (ana, ben) = (app.register("ana@example.com").await, app.register("ben@example.com").await);
+    let ana = app.register("ana@example.com").await;
     let key = app.key_of_a_site(&ana, "https://garden.example.com").await;
     let before = (shown(app.here(), &ana).await, shown_to_site(app.here(), &key).await);
 
     app.pool().close().await;
     let known = (shown(app.here(), &ana).await, shown_to_site(app.here(), &key).await);
-    let unknown = shown(app.here(), &ben).await;
+    sqlx::query("update users set first_name = 'Other'").execute(app.database().pool()).await.expect("the statement runs");
+    let (changed, unknown) = (shown(app.here(), &ana).await, shown(&app.beside(), &ana).await);
 
-    assert_eq!((known.0.0, known.1.0, unknown.0), (200, 200, 503));
+    assert_eq!((known.0.0, known.1.0), (200, 200));
     assert_eq!(known, before);
+    assert_eq!(changed.1["user"]["first_name"], "Other");
+    assert_eq!(unknown, changed);
+}
+
+/// A server with a relay before its database, somebody with an account, and the key of a site of hers.
+async fn relayed() -> (Relay, TestApp, Session, String) {
+    let database = TestDatabase::new().await;
+    let options = database.connect_options();
+    let relay = Relay::before(&socket_dir(&options)).await;
+    let url = relay.url(options.get_database().expect("a database"));
+    let app = TestApp::connected(database, url, |_| {}).await;
+    let ana = app.register("ana@example.com").await;
+    let key = app.key_of_a_site(&ana, "https://garden.example.com").await;
+    (relay, app, ana, key)
+}
+
+/// What was carried out, but for the note that a key was used: once a minute, beside the request, and nobody waits for it.
+fn waited_for(relay: &Relay) -> Vec<String> {
+    relay.take().into_iter().filter(|text| !text.contains("update site_keys set last_used_at")).collect()
+}
+
+#[tokio::test]
+async fn whoever_asks_and_whatever_changed_authorising_costs_one_statement() {
+    let changes = [
+        "update accounts set name = 'Other'",
+        "update accounts set deleted_at = created_at, restore_until = created_at",
+        "update plans set max_sites = 0",
+        "delete from sessions",
+        "delete from site_keys",
+    ];
+    for change in changes {
+        let (relay, app, ana, key) = relayed().await;
+        // She was found as she made her site, the site never.
+        for stage in ["unknown to one of them", "known", "changed"] {
+            if stage == "changed" {
+                app.execute(change).await;
+            }
+            relay.take();
+            shown(app.here(), &ana).await;
+            let of_person = waited_for(&relay);
+            shown_to_site(app.here(), &key).await;
+            let of_site = waited_for(&relay);
+
+            assert_eq!((of_person.len(), of_site.len()), (1, 1), "{stage}, {change}: {of_person:#?} {of_site:#?}");
+            assert!(of_person[0].contains("from sessions") && of_site[0].contains("from site_keys"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_simple_read_costs_one_statement_more_and_a_spend_of_whom_is_known_none_to_authorise() {
+    let (relay, app, ana, _) = relayed().await;
+    let spend =
+        || app.post("/api/v1/billing/credits/deduct/").bearer(&ana.access).json(json!({ "operation": "clustering", "quantity": 1 }));
+    spend().send().await.expect(201);
+    let authorises = |text: &String| text.contains("from sessions");
+    relay.take();
+
+    app.get("/api/v1/auth/sites/").bearer(&ana.access).send().await.expect(200);
+    let read = waited_for(&relay);
+    spend().send().await.expect(201);
+    let spent = waited_for(&relay);
+    app.execute("update users set first_name = 'Other'").await;
+    spend().send().await.expect(201);
+    let spent_after_a_change = waited_for(&relay);
+
+    assert_eq!((read.len(), read.iter().filter(|text| authorises(text)).count()), (2, 1), "{read:#?}");
+    assert_eq!(spent.iter().filter(|text| authorises(text)).count(), 0, "{spent:#?}");
+    assert_eq!(spent_after_a_change.iter().filter(|text| authorises(text)).count(), 1, "{spent_after_a_change:#?}");
 }
 
 #[tokio::test]
@@ -239,6 +309,27 @@ async fn of_many_who_ask_at_once_each_is_shown_himself() {
     for (place, call) in calls.collect::<Vec<_>>().into_iter().enumerate() {
         let reply = call.await.expect("an answer").expect(200);
         assert_eq!(reply.data()["user"]["email"], json!(format!("someone{}@example.com", place % 10)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_the_queue_has_no_room_for_asks_alone_and_is_told_the_same() {
+    let app = TestApp::with(|config| config.throttle_disabled = true).await;
+    let ana = app.register("ana@example.com").await;
+    let told = shown(app.here(), &ana).await;
+
+    let mut blocker = app.database().pool().acquire().await.expect("a connection");
+    sqlx::raw_sql("begin; lock table spending_rules in access exclusive mode").execute(&mut *blocker).await.expect("the lock");
+    let calls = (0..2_000).map(|_| tokio::spawn(app.get(ME).bearer(&ana.access).send())).collect::<Vec<_>>();
+    // One asks for those in the queue; a second one who waits for the lock found no room there.
+    let waiting = "select count(*) from pg_locks where relation = 'spending_rules'::regclass and not granted";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(app.database().pool()).await.expect("a count") < 2 {
+        tokio::task::yield_now().await;
+    }
+    sqlx::raw_sql("rollback").execute(&mut *blocker).await.expect("the lock is given back");
+
+    for call in calls {
+        assert_eq!(self::told(&call.await.expect("an answer")), told);
     }
 }
 

@@ -7,6 +7,8 @@ mod clock;
 mod database;
 #[path = "../../support/pgbouncer.rs"]
 mod pgbouncer;
+#[path = "../../support/relay.rs"]
+mod relay;
 #[path = "../../support/smtp.rs"]
 mod smtp;
 pub(crate) mod tenant;
@@ -16,6 +18,7 @@ mod tools;
 pub(crate) use client::{Call, Reply};
 pub(crate) use clock::ManualClock;
 pub(crate) use pgbouncer::{CONNECT_QUERY, PgBouncer, PoolMode};
+pub(crate) use relay::Relay;
 #[allow(unused_imports, reason = "not every test binary receives mail")]
 pub(crate) use smtp::Mailbox;
 pub(crate) use tools::tool;
