@@ -2,7 +2,7 @@
 //!
 //! A confirmation is one transaction: payment, period, credits, account, invoice, audit. The bank's reference counts once,
 //! whoever sends it how often. What comes above or below what an invoice asks for is kept in `balance` until an invoice takes it.
-//! `confirmation`, `outcome` and `notices` stand on the floor of the services.
+//! `confirmation`, `outcome`, `notices` and `keys` stand on the floor of the services.
 
 pub mod approvals;
 pub mod balance;
@@ -11,6 +11,7 @@ pub mod customers;
 pub mod downgrades;
 pub mod gifts;
 pub mod invoices;
+mod keys;
 pub mod methods;
 pub mod metrics;
 pub mod model;

@@ -1,5 +1,6 @@
 //! Upgrades, and what staff do by hand. Each is one transaction; the lock order is account → subscription → invoice.
 
+pub(super) use super::keys::{recall_in, remember_in};
 use super::{
     approvals::{model::Wanted, rules::NotApproved},
     balance::service::BalanceError,
@@ -26,11 +27,7 @@ use crate::{
     clock::Timestamp,
     credits::{self, service::CreditError},
     db::{self, MayCollide, Pool, StoreError},
-    idempotency::{
-        self,
-        model::{FirstAnswer, Keyed},
-        service::KeyError,
-    },
+    idempotency::{model::Keyed, service::KeyError},
     ids::{AccountId, InvoiceId, PaymentMethod, PlanId},
     mail::service::Outbox,
     money::Money,
@@ -221,32 +218,6 @@ pub(super) async fn plan_named_in(connection: &mut PgConnection, slug: &str, own
         }
     }
     plans::store::find_plan_by_slug(connection, slug).await?.ok_or(BillingError::UnknownPlan)
-}
-
-pub(super) async fn recall_in(
-    connection: &mut PgConnection,
-    account: AccountId,
-    key: Option<&Keyed>,
-) -> Result<Option<Value>, BillingError> {
-    let Some(keyed) = key else { return Ok(None) };
-    let first = idempotency::service::recall_in(connection, account, keyed).await?;
-    // Spends keep their keys in the ledger itself; one that was used for a spend is used.
-    if first.is_none() && credits::store::is_key_used(connection, account, &keyed.key).await? {
-        return Err(KeyError::Reused.into());
-    }
-    Ok(first.map(|first| first.answer))
-}
-
-pub(super) async fn remember_in(
-    connection: &mut PgConnection,
-    account: AccountId,
-    key: Option<&Keyed>,
-    (status, answer): (i16, &Value),
-    now: Timestamp,
-) -> Result<(), BillingError> {
-    let Some(keyed) = key else { return Ok(()) };
-    let first = FirstAnswer { status, answer: answer.clone() };
-    Ok(idempotency::service::remember_in(connection, account, keyed, &first, now).await?)
 }
 
 pub(super) fn written(answer: &impl serde::Serialize) -> Result<Value, BillingError> {

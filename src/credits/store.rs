@@ -270,6 +270,12 @@ pub async fn count_entries(executor: impl PgExecutor<'_>, account: AccountId, fi
     Ok(count)
 }
 
+/// Lets every spend that was decided before this transaction ends be decided anew, under the account's lock. Locks its balance.
+pub async fn renew_authority(connection: &mut PgConnection, account: AccountId) -> Result<(), StoreError> {
+    sqlx::query!("update credit_balances set authority = authority + 1 where account_id = $1", account.0).execute(connection).await?;
+    Ok(())
+}
+
 /// Whether a spend came with the key before.
 pub async fn is_key_used(connection: &mut PgConnection, account: AccountId, key: &str) -> Result<bool, StoreError> {
     let found = sqlx::query_scalar!(

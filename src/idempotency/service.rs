@@ -30,12 +30,17 @@ pub async fn recall_in(connection: &mut PgConnection, account: AccountId, keyed:
 }
 
 /// Keeps the first answer in the transaction of its effect.
+///
+/// # Errors
+///
+/// [`KeyError::Reused`] where the key has an answer by now, from a route that waits for no other: then nothing of the transaction
+/// may be committed.
 pub async fn remember_in(
     connection: &mut PgConnection,
     account: AccountId,
     keyed: &Keyed,
     first: &FirstAnswer,
     now: Timestamp,
-) -> Result<(), StoreError> {
-    store::insert_key(connection, account, keyed, first, now).await
+) -> Result<(), KeyError> {
+    if store::insert_key(connection, account, keyed, first, now).await? { Ok(()) } else { Err(KeyError::Reused) }
 }

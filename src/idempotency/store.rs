@@ -33,16 +33,19 @@ pub async fn find_key(connection: &mut PgConnection, account: AccountId, key: &s
     Ok(row.map(|row| Stored { input_hash: row.input_hash, first: FirstAnswer { status: row.status, answer: row.answer } }))
 }
 
-/// Keeps the first answer.
+/// Keeps the first answer; false where the key has one by now.
 pub async fn insert_key(
     connection: &mut PgConnection,
     account: AccountId,
     keyed: &Keyed,
     first: &FirstAnswer,
     now: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "insert into idempotency_keys (account_id, idempotency_key, input_hash, status, answer, created_at) values ($1, $2, $3, $4, $5, $6)",
+) -> Result<bool, StoreError> {
+    let inserted = sqlx::query!(
+        r#"
+        insert into idempotency_keys (account_id, idempotency_key, input_hash, status, answer, created_at) values ($1, $2, $3, $4, $5, $6)
+        on conflict (account_id, idempotency_key) do nothing
+        "#,
         account.0,
         keyed.key,
         keyed.input_hash.as_slice(),
@@ -52,7 +55,7 @@ pub async fn insert_key(
     )
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(inserted.rows_affected() == 1)
 }
 
 /// What is stored of these keys, each with its account.

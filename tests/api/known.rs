@@ -1,6 +1,6 @@
 //! Whom this process has found before it does not read again: how his account stands tells whether he is still as he was.
 
-use crate::support::{Relay, Reply, Session, TestApp, TestDatabase, request_to, socket_dir};
+use crate::support::{Relay, Reply, Session, TestApp, request_to};
 use axum::http::Method;
 use chrono::{DateTime, Utc};
 use igny8::router::App;
@@ -118,16 +118,12 @@ async fn who_sends_a_request_is_asked_for_without_the_pool() {
     assert_eq!(unknown, changed);
 }
 
-/// A server with a relay before its database, somebody with an account, and the key of a site of hers.
-async fn relayed() -> (Relay, TestApp, Session, String) {
-    let database = TestDatabase::new().await;
-    let options = database.connect_options();
-    let relay = Relay::before(&socket_dir(&options)).await;
-    let url = relay.url(options.get_database().expect("a database"));
-    let app = TestApp::connected(database, url, |_| {}).await;
+/// A server whose statements are counted, somebody with an account, and the key of a site of hers.
+async fn counted() -> (TestApp, Relay, Session, String) {
+    let (app, relay) = TestApp::relayed().await;
     let ana = app.register("ana@example.com").await;
     let key = app.key_of_a_site(&ana, "https://garden.example.com").await;
-    (relay, app, ana, key)
+    (app, relay, ana, key)
 }
 
 /// What was carried out, but for the note that a key was used: once a minute, beside the request, and nobody waits for it.
@@ -145,7 +141,7 @@ async fn whoever_asks_and_whatever_changed_authorising_costs_one_statement() {
         "delete from site_keys",
     ];
     for change in changes {
-        let (relay, app, ana, key) = relayed().await;
+        let (app, relay, ana, key) = counted().await;
         // She was found as she made her site, the site never.
         for stage in ["unknown to one of them", "known", "changed"] {
             if stage == "changed" {
@@ -165,7 +161,7 @@ async fn whoever_asks_and_whatever_changed_authorising_costs_one_statement() {
 
 #[tokio::test]
 async fn a_simple_read_costs_one_statement_more_and_a_spend_of_whom_is_known_none_to_authorise() {
-    let (relay, app, ana, _) = relayed().await;
+    let (app, relay, ana, _) = counted().await;
     let spend =
         || app.post("/api/v1/billing/credits/deduct/").bearer(&ana.access).json(json!({ "operation": "clustering", "quantity": 1 }));
     spend().send().await.expect(201);
@@ -312,25 +308,22 @@ async fn of_many_who_ask_at_once_each_is_shown_himself() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whom_the_queue_has_no_room_for_asks_alone_and_is_told_the_same() {
-    let app = TestApp::with(|config| config.throttle_disabled = true).await;
-    let ana = app.register("ana@example.com").await;
-    let told = shown(app.here(), &ana).await;
+#[tokio::test]
+async fn who_can_not_be_asked_for_with_others_is_asked_for_over_the_pool() {
+    let (app, relay, ana, key) = counted().await;
+    let before = (shown(app.here(), &ana).await, shown_to_site(app.here(), &key).await);
 
-    let mut blocker = app.database().pool().acquire().await.expect("a connection");
-    sqlx::raw_sql("begin; lock table spending_rules in access exclusive mode").execute(&mut *blocker).await.expect("the lock");
-    let calls = (0..2_000).map(|_| tokio::spawn(app.get(ME).bearer(&ana.access).send())).collect::<Vec<_>>();
-    // One asks for those in the queue; a second one who waits for the lock found no room there.
-    let waiting = "select count(*) from pg_locks where relation = 'spending_rules'::regclass and not granted";
-    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(app.database().pool()).await.expect("a count") < 2 {
-        tokio::task::yield_now().await;
+    // The pool has all its connections; another instance, which begins now, gets none for its queues.
+    let mut pooled = Vec::new();
+    for _ in 0..app.state.config.database_pool_size {
+        pooled.push(app.pool().acquire().await.expect("a connection"));
     }
-    sqlx::raw_sql("rollback").execute(&mut *blocker).await.expect("the lock is given back");
+    drop(pooled);
+    relay.accept_no_more().await;
+    let beside = app.beside();
+    let alone = (shown(&beside, &ana).await, shown_to_site(&beside, &key).await);
 
-    for call in calls {
-        assert_eq!(self::told(&call.await.expect("an answer")), told);
-    }
+    assert_eq!(alone, before);
 }
 
 #[tokio::test]

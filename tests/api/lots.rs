@@ -4,6 +4,7 @@
 use crate::support::{Reply, Session, TestApp, request_to};
 use axum::http::Method;
 use futures::{StreamExt as _, stream};
+use igny8::router::App;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -250,5 +251,103 @@ async fn a_key_that_was_used_on_another_route_is_used() {
         assert_eq!(replayed.expect(201).header("idempotent-replayed"), "true");
     }
     assert_eq!(credits_of(&app, &ana).await, 1_991);
+    app.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_comes_on_two_routes_at_once_has_one_effect() {
+    const ROUNDS: usize = 60;
+    let (app, ana, staff) = start().await;
+    give(&app, &staff, &ana, for_ever(1_000)).await.expect(201);
+    let free = json!({"cost": 0, "reason": "a present"});
+    app.patch("/api/v1/billing/admin/credit-costs/clustering/").bearer(&staff.access).json(free).send().await.expect(200);
+    // As two processes have it: what is spent on one is not known to the other's batches.
+    let (_, there) = app.elsewhere().await;
+    let post = |app: &App, path: &str, who: &Session, key: &str, body: &Value| {
+        tokio::spawn(request_to(app, Method::POST, path).bearer(&who.access).header("idempotency-key", key).json(body.clone()).send())
+    };
+    let here = app.here();
+    let adjust = (format!("/api/v1/billing/admin/accounts/{}/credits/", ana.account_id), &staff, for_ever(1));
+    let upgrade = ("/api/v1/account/upgrade/".to_owned(), &ana, json!({"plan_slug": "starter"}));
+    let hold_for_free = (format!("{CREDITS}/holds/"), &ana, json!({"operation": "clustering", "quantity": 1}));
+    let others = [adjust, upgrade, hold_for_free];
+    let job = json!({"operation": "content_generation", "quantity": 100});
+    let (deduct, mut refused) = (format!("{CREDITS}/deduct/"), 0);
+    // Either is first in turn, and the later a little later each time.
+    for round in 0..ROUNDS {
+        for (place, (path, who, body)) in others.iter().enumerate() {
+            let key = format!("key-{round}-{place}");
+            let spend = || post(here, &deduct, &ana, &key, &job);
+            let other = || post(&there, path, who, &key, body);
+            let later = || async move {
+                for _ in 0..8 * round {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let (first, second) = if round % 2 == 0 {
+                let first = spend();
+                later().await;
+                (first, other())
+            } else {
+                let first = other();
+                later().await;
+                (first, spend())
+            };
+            let answers = [first.await.unwrap(), second.await.unwrap()];
+            let mut told = answers.each_ref().map(|answer| answer.status.as_u16());
+            told.sort_unstable();
+            assert_eq!(told, [201, 409], "{key} on {path}: {} {}", answers[0].text, answers[1].text);
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, others.len() * ROUNDS);
+    app.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spend_waits_for_another_route_that_is_keeping_its_key() {
+    let (app, ana, staff) = start().await;
+    give(&app, &staff, &ana, for_ever(10)).await.expect(201);
+    let free = json!({"cost": 0, "reason": "a present"});
+    app.patch("/api/v1/billing/admin/credit-costs/clustering/").bearer(&staff.access).json(free).send().await.expect(200);
+    let upgrade = json!({"plan_slug": "starter"});
+    // The next one changes nothing of the account, which would let spends wait too. Nor does a hold that is free.
+    app.post("/api/v1/account/upgrade/").bearer(&ana.access).json(upgrade.clone()).send().await.expect(201);
+    let (_, there) = app.elsewhere().await;
+    let keyed = |app: &App, key: &str, path: &str, body: &Value| {
+        let call = request_to(app, Method::POST, path).bearer(&ana.access).header("idempotency-key", key);
+        tokio::spawn(call.json(body.clone()).send())
+    };
+    let waiting = async || {
+        let count = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        sqlx::query_scalar::<_, i64>(count).fetch_one(app.database().pool()).await.unwrap()
+    };
+    let (deduct, job) = (format!("{CREDITS}/deduct/"), json!({"operation": "content_generation", "quantity": 100}));
+    let hold = (format!("{CREDITS}/holds/"), json!({"operation": "clustering", "quantity": 1}));
+    for (key, (path, body)) in [("one", ("/api/v1/account/upgrade/".to_owned(), upgrade)), ("two", hold)] {
+        // So that the spend is done by the one statement that waits for nobody.
+        for _ in 0..2 {
+            request_to(&there, Method::POST, &deduct).bearer(&ana.access).json(job.clone()).send().await.expect(201);
+        }
+        // Somebody is about to keep the key: who keeps it too waits, at the end of all that he does, to learn what becomes of that.
+        let mut blocker = app.database().pool().acquire().await.unwrap();
+        let keep = "insert into idempotency_keys (account_id, idempotency_key, input_hash, status, answer, created_at) \
+                    select account_id, $1, decode(repeat('00', 32), 'hex'), 201, '{}', created_at from users where email = 'ana@example.com'";
+        sqlx::raw_sql("begin").execute(&mut *blocker).await.unwrap();
+        sqlx::query(keep).bind(key).execute(&mut *blocker).await.unwrap();
+        let other = keyed(app.here(), key, &path, &body);
+        while waiting().await < 1 {
+            tokio::task::yield_now().await;
+        }
+        let spent = keyed(&there, key, &deduct, &job);
+        while waiting().await < 2 && !spent.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        sqlx::raw_sql("rollback").execute(&mut *blocker).await.unwrap();
+
+        other.await.unwrap().expect(201);
+        spent.await.unwrap().expect_code(409, "idempotency_key_reused");
+    }
+    assert_eq!(credits_of(&app, &ana).await, 6);
     app.verify().await;
 }

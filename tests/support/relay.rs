@@ -8,21 +8,24 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, UnixStream},
+    task::JoinHandle,
 };
 
 /// Runs as long as its test.
 pub(crate) struct Relay {
     port: u16,
     carried_out: Arc<Mutex<Vec<String>>>,
+    door: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Relay {
     /// Before the server whose socket is in that folder.
     pub(crate) async fn before(socket_dir: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let relay = Relay { port: listener.local_addr().expect("bound").port(), carried_out: Arc::default() };
-        let (socket, carried_out) = (PathBuf::from(socket_dir).join(".s.PGSQL.5432"), Arc::clone(&relay.carried_out));
-        tokio::spawn(async move {
+        let port = listener.local_addr().expect("bound").port();
+        let noted = Arc::<Mutex<Vec<String>>>::default();
+        let (socket, carried_out) = (PathBuf::from(socket_dir).join(".s.PGSQL.5432"), Arc::clone(&noted));
+        let door = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = UnixStream::connect(&socket).await.expect("the tests' Postgres");
                 let ((mut asks, mut is_told), (mut answers, mut is_asked)) = (client.into_split(), server.into_split());
@@ -40,7 +43,15 @@ impl Relay {
                 });
             }
         });
-        relay
+        Relay { port, carried_out: noted, door: Mutex::new(Some(door)) }
+    }
+
+    /// Refuses new connections; those that there are stay.
+    pub(crate) async fn accept_no_more(&self) {
+        let door = self.door.lock().unwrap_or_else(PoisonError::into_inner).take().expect("an open door");
+        door.abort();
+        // Once it has ended its listener is gone.
+        door.await.ok();
     }
 
     /// The URL of one database through it.

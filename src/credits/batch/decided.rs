@@ -95,7 +95,8 @@ impl<'a> Decided<'a> {
         if !kept.is_empty() {
             idempotency::store::insert_keys(connection, &kept).await?;
         }
-        holds::store::recount(connection, &accounts).await
+        let keyed = kept.iter().map(|(account, ..)| account.0).collect::<Vec<_>>();
+        holds::store::recount(connection, &accounts, &keyed).await
     }
 
     /// Answers work on holds whose commit was lost with the connection and that no key can find again: it may be done, and is

@@ -31,7 +31,7 @@ pub async fn fit_in(connection: &mut PgConnection, account: AccountId, pools: Po
 }
 
 async fn recount_in(connection: &mut PgConnection, account: AccountId, pools: Pools) -> Result<Pools, StoreError> {
-    let held = store::recount(connection, &[account.0]).await?.get(&account).copied().unwrap_or(pools.held);
+    let held = store::recount(connection, &[account.0], &[]).await?.get(&account).copied().unwrap_or(pools.held);
     Ok(Pools { held, ..pools })
 }
 

@@ -161,10 +161,14 @@ pub async fn mark_settled(connection: &mut PgConnection, holds: &[(AccountId, &H
 }
 
 /// Counts anew what is held of these accounts, and gives it. Their balances must be locked.
-pub async fn recount(connection: &mut PgConnection, accounts: &[i64]) -> Result<HashMap<AccountId, Credits>, StoreError> {
+///
+/// Of those that are `keyed` a key was kept besides: where that leaves the row as it is, its authority counts on, so that a debit with
+/// this key that was decided before and waits for the lock is decided anew.
+pub async fn recount(connection: &mut PgConnection, accounts: &[i64], keyed: &[i64]) -> Result<HashMap<AccountId, Credits>, StoreError> {
     let rows = sqlx::query!(
         r#"
-        update credit_balances b set held = counted.held, next_hold_expiry_at = counted.next_expiry_at
+        update credit_balances b set held = counted.held, next_hold_expiry_at = counted.next_expiry_at,
+                                     authority = b.authority + (b.held = counted.held and b.account_id = any($2))::int
         from (
             select wanted.account_id, coalesce(sum(h.amount), 0)::bigint as held, min(h.expires_at) as next_expiry_at
             from unnest($1::bigint[]) as wanted (account_id)
@@ -174,7 +178,8 @@ pub async fn recount(connection: &mut PgConnection, accounts: &[i64]) -> Result<
         where b.account_id = counted.account_id
         returning b.account_id as "account: AccountId", b.held as "held: Credits"
         "#,
-        accounts
+        accounts,
+        keyed
     )
     .fetch_all(connection)
     .await?;

@@ -135,6 +135,15 @@ impl TestApp {
         TestApp { pooler: Some(pooler), ..app }
     }
 
+    /// A server whose statements are written down on their way to the database.
+    pub(crate) async fn relayed() -> (Self, Relay) {
+        let database = TestDatabase::new().await;
+        let options = database.connect_options();
+        let relay = Relay::before(&socket_dir(&options)).await;
+        let url = relay.url(options.get_database().expect("a database"));
+        (Self::connected(database, url, |_| {}).await, relay)
+    }
+
     /// A server on a database that the test has prepared, connected as `url` says.
     pub(crate) async fn connected(database: TestDatabase, url: String, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::parse(&[], |_| None).expect("the defaults are sound");
