@@ -82,6 +82,24 @@ async fn twenty_instances_that_look_at_once_tell_once() {
 }
 
 #[tokio::test]
+async fn a_seal_is_made_behind_thousands_of_accounts_that_need_none() {
+    let app = TestApp::with(|config| config.throttle_disabled = true).await;
+    app.execute(
+        "with idle as (insert into accounts (name, slug, status, created_at, updated_at) \
+                       select 'Idle', 'idle-' || n, 'trial', '2026-03-01', '2026-03-01' from generate_series(1, 4500) n returning account_id) \
+         insert into credit_balances (account_id, plan_credits, extra_credits, last_seq) select account_id, 0, 0, 0 from idle",
+    )
+    .await;
+    let ana = app.register("ana@example.com").await;
+    for _ in 0..100 {
+        spend(&app, &ana, 1).await;
+    }
+
+    assert_eq!(seal_due(app.pool(), app.now()).await.unwrap(), 1);
+    assert_eq!(app.count("select max(account_id) from credit_seals").await, ana.account_id);
+}
+
+#[tokio::test]
 async fn a_seal_names_the_row_that_was_altered_though_all_sums_are_right() {
     let app = TestApp::with(|config| config.throttle_disabled = true).await;
     let ana = app.register("ana@example.com").await;

@@ -31,11 +31,13 @@ pub struct HashedEntry {
     pub hash: Vec<u8>,
 }
 
-/// An account with entries that no seal closes yet.
+/// An account that was looked at for entries which no seal closes yet.
 #[derive(Clone, Debug)]
 pub struct Unsealed {
     /// Which.
     pub account: AccountId,
+    /// Whether a seal is due.
+    pub is_due: bool,
     /// The newest entry that is sealed; 0 for none.
     pub after_seq: i64,
     /// The hash of the newest seal.

@@ -17,8 +17,8 @@ use sqlx::PgConnection;
 const ENTRIES_MIN: i64 = 100;
 /// … and one with fewer when the oldest of them is so old: a seal for each entry would be as long as the ledger.
 const SEALED_AFTER: TimeDelta = TimeDelta::hours(1);
-/// Accounts looked up at once.
-const ACCOUNTS_AT_ONCE: i64 = 200;
+/// Accounts looked at at once.
+const ACCOUNTS_AT_ONCE: i64 = 2_000;
 /// Seals made in one round at the most; what is left is sealed in the next.
 const SEALS_PER_ROUND_MAX: usize = 5_000;
 /// Seals read at once.
@@ -34,7 +34,7 @@ pub async fn seal_due(pool: &Pool, now: Timestamp) -> Result<usize, StoreError> 
         let unsealed = store::list_unsealed(pool, after, ENTRIES_MIN, now - SEALED_AFTER, ACCOUNTS_AT_ONCE).await?;
         let Some(last) = unsealed.last() else { break };
         after = last.account;
-        for account in unsealed {
+        for account in unsealed.into_iter().filter(|account| account.is_due) {
             made += seal_account(pool, account, now).await?;
         }
     }
@@ -55,7 +55,7 @@ async fn seal_account(pool: &Pool, mut unsealed: Unsealed, now: Timestamp) -> Re
         if entries.len() < ENTRIES_MAX {
             return Ok(made + 1);
         }
-        unsealed = Unsealed { account: unsealed.account, after_seq: seal.up_to_seq, hash: Some(seal.hash) };
+        unsealed = Unsealed { after_seq: seal.up_to_seq, hash: Some(seal.hash), ..unsealed };
     }
     Ok(SEALS_PER_ROUND_MAX)
 }

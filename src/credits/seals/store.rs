@@ -8,7 +8,8 @@ use crate::{
 };
 use sqlx::{PgConnection, PgExecutor};
 
-/// Accounts after one of them, by number, that have so many entries without a seal, or one that was made before an instant.
+/// The next `limit` accounts after one of them, by number. A seal is due for those that have so many entries without one, or one that
+/// was made before an instant. All are given, whether it is due or not: however few of them it is due for, one look costs the same.
 pub async fn list_unsealed(
     pool: &Pool,
     after: AccountId,
@@ -19,17 +20,16 @@ pub async fn list_unsealed(
     let rows = sqlx::query_as!(
         Unsealed,
         r#"
-        select b.account_id as "account: AccountId", coalesce(s.up_to_seq, 0) as "after_seq!", s.hash as "hash?"
-        from credit_balances b
+        select b.account_id as "account: AccountId", coalesce(s.up_to_seq, 0) as "after_seq!", s.hash as "hash?",
+               b.last_seq > coalesce(s.up_to_seq, 0)
+               and (b.last_seq - coalesce(s.up_to_seq, 0) >= $2
+                    or exists (select from credit_transactions t
+                               where t.account_id = b.account_id and t.seq = coalesce(s.up_to_seq, 0) + 1 and t.created_at < $3)) as "is_due!"
+        from (select account_id, last_seq from credit_balances where account_id > $1 order by account_id limit $4) b
         left join lateral (
             select up_to_seq, hash from credit_seals where account_id = b.account_id order by after_seq desc limit 1
         ) s on true
-        where b.account_id > $1 and b.last_seq > coalesce(s.up_to_seq, 0)
-          and (b.last_seq - coalesce(s.up_to_seq, 0) >= $2
-               or exists (select from credit_transactions t
-                          where t.account_id = b.account_id and t.seq = coalesce(s.up_to_seq, 0) + 1 and t.created_at < $3))
         order by b.account_id
-        limit $4
         "#,
         after.0,
         entries_min,
