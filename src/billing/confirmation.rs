@@ -9,14 +9,14 @@ use super::{
         self,
         model::{Cause, Direction, Kept},
     },
+    keys::{recall_in, remember_in},
     model::{CURRENCY, Confirmed, Invoice, InvoiceStatus, OtherAmount, Payee, PaymentStatus, Run, Transfer},
     notices,
     outcome::{self, Taken},
     payments::{self, store::NewTransfer, store::StoredPayment},
     rules::{self, Earlier, Settlement, Unpayable},
     service::{
-        BillingError, NewInvoiceTerms, Replayable, Terms, end, get_invoice_in, invoice_in, plan_named_in, purpose_of, recall_in, record_in,
-        remember_in, written,
+        BillingError, NewInvoiceTerms, Replayable, Terms, end, get_invoice_in, invoice_in, plan_named_in, purpose_of, record_in, written,
     },
     store,
 };

@@ -1,11 +1,11 @@
 //! Upgrades, and what staff do by hand. Each is one transaction; the lock order is account → subscription → invoice.
 
-pub(super) use super::keys::{recall_in, remember_in};
 use super::{
     approvals::{model::Wanted, rules::NotApproved},
     balance::service::BalanceError,
     confirmation::Confirmer,
     downgrades::model::DowngradeRefused,
+    keys::{recall_in, remember_in},
     methods,
     model::{AdminResult, CURRENCY, Confirmed, Invoice, InvoicePurpose, InvoiceStatus, Payee, PaymentStatus, Run},
     payments::rules::ReportFault,

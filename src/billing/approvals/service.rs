@@ -9,8 +9,9 @@ use crate::{
     billing::{
         confirmation::{self, Confirmer, Order},
         gifts,
+        keys::{recall_in, remember_in},
         model::{Confirmed, Run},
-        service::{self, BillingError, Replayable, Terms, end, recall_in, record_in, remember_in, written},
+        service::{self, BillingError, Replayable, Terms, end, record_in, written},
     },
     clock::Timestamp,
     credits::service::StaffMove,

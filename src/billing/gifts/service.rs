@@ -6,8 +6,9 @@ use crate::{
     billing::{
         confirmation::Confirmer,
         gifts::model::Moved,
+        keys::{recall_in, remember_in},
         model::{Confirmed, Run},
-        service::{BillingError, Replayable, end, recall_in, remember_in, written},
+        service::{BillingError, Replayable, end, written},
     },
     clock::Timestamp,
     credits::{

@@ -10,8 +10,9 @@ use crate::{
     audit::model::Origin,
     billing::{
         self,
+        keys::{recall_in, remember_in},
         model::{Invoice, InvoiceStatus, Payment},
-        service::{BillingError, Replayable, recall_in, record_in, remember_in, written},
+        service::{BillingError, Replayable, record_in, written},
     },
     clock::Timestamp,
     db::{self, Pool, StoreError},

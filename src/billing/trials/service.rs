@@ -9,8 +9,9 @@ use crate::{
     accounts,
     audit::model::Origin,
     billing::{
+        keys::{recall_in, remember_in},
         model::{Confirmed, Run},
-        service::{BillingError, end, recall_in, record_in, remember_in, written},
+        service::{BillingError, end, record_in, written},
     },
     clock::Timestamp,
     db,
