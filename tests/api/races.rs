@@ -1,4 +1,4 @@
-//! Clients that hang up, and a pool that has nothing left to give.
+//! Clients that hang up, a pool that has nothing left to give, and more spends than can wait.
 #![allow(clippy::unwrap_used, reason = "a test that can not read its answer has failed")]
 
 use crate::support::{Call, TestApp};
@@ -100,5 +100,42 @@ async fn an_empty_pool_is_answered_with_503_and_recovers_by_itself() {
     after.expect(200);
     app.get("/readyz").send().await.expect(200);
     app.post(SITES).bearer(&ana.access).json(json!({"name": "Blog"})).send().await.expect(201);
+    app.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spends_for_which_the_queue_has_no_room_are_sent_away_at_once_and_have_no_effect() {
+    /// Of a batch that is under way, which may be smaller, and of those that wait behind it.
+    const BATCH: usize = 256;
+    const QUEUE: usize = 900;
+    const TOO_MANY: usize = 200;
+    let app = TestApp::with(|config| config.throttle_disabled = true).await;
+    let ana = app.register("ana@example.com").await;
+    let spend = || app.post(DEDUCT).bearer(&ana.access).json(json!({"operation": "content_generation", "quantity": 100})).send();
+    spend().await.expect(201);
+
+    // The first batch waits for somebody else's lock, and the others for the first batch.
+    let mut blocker = app.database().pool().acquire().await.unwrap();
+    sqlx::raw_sql("begin; select from credit_balances for update").execute(&mut *blocker).await.unwrap();
+    let spends = (0..BATCH + QUEUE + TOO_MANY).map(|_| tokio::spawn(spend())).collect::<Vec<_>>();
+    while spends.iter().filter(|spend| spend.is_finished()).count() < TOO_MANY {
+        tokio::task::yield_now().await;
+    }
+    sqlx::raw_sql("rollback").execute(&mut *blocker).await.unwrap();
+
+    let (mut done, mut sent_away) = (0, 0);
+    for spend in spends {
+        let reply = spend.await.unwrap();
+        match reply.status.as_u16() {
+            201 => done += 1,
+            503 => {
+                assert_eq!(reply.header("retry-after"), "1", "{}", reply.text);
+                sent_away += 1;
+            }
+            other => panic!("{other}: {}", reply.text),
+        }
+    }
+    assert!((TOO_MANY..TOO_MANY + BATCH).contains(&sent_away), "{done} done, {sent_away} sent away");
+    assert_eq!(app.count("select count(*) from credit_transactions where kind = 'deduction'").await, done + 1);
     app.verify().await;
 }
